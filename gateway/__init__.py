@@ -1,0 +1,21 @@
+"""An ASGI/WSGI mounting gateway: move a live Flask app to FastAPI, one route at a time.
+
+One process serves both apps. Everything falls through to Flask until a line of config moves a
+path, per method, to its native FastAPI handler.
+"""
+
+from gateway.app import Gateway
+from gateway.exceptions import ConfigError, GatewayError, Problem
+from gateway.observe import Exchange, Observer
+
+__all__ = [
+    # the app
+    "Gateway",
+    # what went wrong
+    "ConfigError",
+    "GatewayError",
+    "Problem",
+    # what happened
+    "Exchange",
+    "Observer",
+]

@@ -1,0 +1,44 @@
+"""Probes for Kubernetes: whether the process is alive, and whether traffic may come."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from starlette.responses import JSONResponse, Response
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+_HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+
+
+class Phase(StrEnum):
+    """Where the process is in its life."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+
+
+async def serve_probe(
+    path: str, phase: Phase, revision: str, scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Answer `path` (below the prefix): `/healthy` is always 200, `/ready` only while ready."""
+    response: Response
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": 1000})
+        return
+    if path not in ("/healthy", "/ready"):
+        response = JSONResponse({"detail": "no such page"}, 404, headers=_HEADERS)
+    elif scope["method"] not in ("GET", "HEAD"):
+        headers = {**_HEADERS, "allow": "GET, HEAD"}
+        response = JSONResponse({"detail": "method not allowed"}, 405, headers=headers)
+    elif path == "/healthy":
+        response = JSONResponse({"status": "healthy"}, headers=_HEADERS)
+    else:
+        status = 200 if phase is Phase.READY else 503
+        body = {"status": phase.value, "revision": revision}
+        response = JSONResponse(body, status, headers=_HEADERS)
+    await response(scope, receive, send)

@@ -1,0 +1,260 @@
+"""The composition root: parts become a Gateway, and a Gateway is an ASGI app."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from flask import Flask
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+
+from gateway.admin.probes import Phase, serve_probe
+from gateway.compiling import compile_table
+from gateway.cutover import Policy, Tester
+from gateway.dispatch import Dispatcher
+from gateway.exceptions import AppImportError, ConfigError, GatewayError
+from gateway.flask import retired
+from gateway.flask.routes import FlaskRoutes
+from gateway.importing import import_app
+from gateway.inventory import LegacyRoutes, NativeRoutes, NoNative, OpaqueLegacy, route_path
+from gateway.legacy import Bridge, Pool
+from gateway.lifespan import NestedLifespan
+from gateway.loading import Loaded, load, load_mapping
+from gateway.lock import verify_lock
+from gateway.native import NativeApp
+from gateway.snapshot import Snapshot, SnapshotStore
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from _typeshed.wsgi import WSGIApplication
+    from starlette.middleware import Middleware
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from gateway.exceptions import Problem
+    from gateway.observe import Observer
+    from gateway.routing import RouteTable
+
+logger = logging.getLogger("gateway")
+
+
+class Gateway:
+    """One ASGI app in front of a legacy WSGI app and a native ASGI app.
+
+    `legacy` and `native` win over the config's import strings. `config` is a path, the values
+    themselves, or None for GATEWAY_CONFIG (else: no rules, everything as it was). `middleware`
+    wraps both sides; the gateway's own pages stay outside of it. `observers` hear of every
+    finished request. Without `verify_lock` a stale `routes.lock` is no error.
+
+    Raises ConfigError with every problem, before anything is served.
+    """
+
+    def __init__(
+        self,
+        legacy: WSGIApplication | None = None,
+        native: ASGIApp | None = None,
+        config: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+        *,
+        middleware: Sequence[Middleware] = (),
+        observers: Sequence[Observer] = (),
+        verify_lock: bool = True,
+    ) -> None:
+        self._verify_lock = verify_lock
+        self._loaded = _load(config)
+        problems: list[Problem] = []
+        legacy_app = _app_for("legacy", legacy, self._loaded, problems)
+        native_app = _app_for("native", native, self._loaded, problems)
+        if problems:
+            raise ConfigError(problems)
+        self.legacy: WSGIApplication = legacy_app
+        self.native: ASGIApp | None = native_app
+        settings = self._loaded.config.legacy
+        self._native = NativeApp(native_app) if native_app is not None else None
+        self._pool = Pool(
+            threads=settings.threads, queue=settings.queue, queue_timeout=settings.queue_timeout
+        )
+        self._prefix = self._loaded.config.admin.prefix.rstrip("/")
+        self._phase = Phase.STARTING
+        locked = isinstance(legacy_app, Flask) and retired.needs_lock(legacy_app)
+        if locked:
+            retired.install(legacy_app)
+        self.snapshots = SnapshotStore(self._build())
+        self._dispatch = Dispatcher(
+            snapshots=self.snapshots,
+            legacy=Bridge(legacy_app, self._pool, settings),
+            native=self._native,
+            locked=locked,
+            observers=tuple(observers),
+        )
+        app: ASGIApp = self._dispatch
+        for cls, args, kwargs in reversed(list(middleware)):
+            app = cls(app, *args, **kwargs)
+        self._app = app
+
+    @property
+    def table(self) -> RouteTable:
+        """The routes that are in force now."""
+        return self.snapshots.current.table
+
+    def lock_problems(self) -> tuple[Problem, ...]:
+        """Compare `routes.lock` with both apps as they are now."""
+        return tuple(verify_lock(self._loaded, self.table))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI scope."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(scope, receive, send)
+            return
+        path: str = scope["path"]
+        # The cheap test first: it is paid by every request.
+        if self._prefix in path:
+            path = route_path(scope)
+            if path == self._prefix or path.startswith(f"{self._prefix}/"):
+                revision = self.snapshots.current.revision
+                below = path[len(self._prefix) :]
+                await serve_probe(below, self._phase, revision, scope, receive, send)
+                return
+        if self._phase is Phase.STARTING:
+            await self._refuse_unstarted(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        nested = NestedLifespan(self._native, dict(scope)) if self._native is not None else None
+        failure = await nested.start() if nested is not None else None
+        if failure is None:
+            try:
+                # Once more: routes may have been added since the Gateway was made.
+                self.snapshots.swap(self.snapshots.current.revision, self._build())
+            except GatewayError as error:
+                failure = str(error)
+                if nested is not None:
+                    await nested.stop()
+        if failure is not None:
+            await send({"type": "lifespan.startup.failed", "message": failure})
+            return
+        self._pool.start()
+        self._phase = Phase.READY
+        for problem in self.snapshots.current.warnings:
+            logger.warning("%s", problem)
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        self._phase = Phase.DRAINING
+        await self._pool.drain(self._loaded.config.legacy.shutdown_timeout)
+        failure = await nested.stop() if nested is not None else None
+        if failure is not None:
+            await send({"type": "lifespan.shutdown.failed", "message": failure})
+        else:
+            await send({"type": "lifespan.shutdown.complete"})
+
+    async def _refuse_unstarted(self, scope: Scope, receive: Receive, send: Send) -> None:
+        logger.error(
+            "a request came before the ASGI lifespan: run the server with it on "
+            "(uvicorn --lifespan on), and forward it from any app that mounts the gateway"
+        )
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1011})
+            return
+        response = PlainTextResponse("Service Unavailable: the gateway was not started\n", 503)
+        await response(scope, receive, send)
+
+    def _build(self) -> Snapshot:
+        """Compile the config against both apps; raise ConfigError with every problem."""
+        loaded = self._loaded
+        legacy: LegacyRoutes
+        legacy = FlaskRoutes(self.legacy) if isinstance(self.legacy, Flask) else OpaqueLegacy()
+        native: NativeRoutes = self._native if self._native is not None else NoNative()
+        today = datetime.now(UTC).date()
+        compiled = compile_table(loaded.config, loaded.source, legacy, native, today)
+        problems = list(compiled.problems)
+        if self._verify_lock:
+            problems += verify_lock(loaded, compiled.table)
+        policy, unset = _policy(loaded)
+        problems += unset
+        if not all(problem.warning for problem in problems):
+            raise ConfigError(problems)
+        digest = hashlib.blake2b(loaded.config.model_dump_json().encode(), digest_size=6)
+        return Snapshot(
+            config=loaded.config,
+            table=compiled.table,
+            policy=policy,
+            revision=digest.hexdigest(),
+            warnings=tuple(problems),
+        )
+
+
+def _load(config: str | os.PathLike[str] | Mapping[str, Any] | None) -> Loaded:
+    if isinstance(config, Mapping):
+        return load_mapping(config)
+    if config is not None:
+        return load(config)
+    named = os.environ.get("GATEWAY_CONFIG")
+    return load(named) if named else load_mapping({"version": 1})
+
+
+def _app_for(side: str, given: Any, loaded: Loaded, problems: list[Problem]) -> Any:
+    """Return the app of one side: the object given, else what the config names."""
+    location = (side, "app")
+    app = given
+    if app is None:
+        string = getattr(loaded.config, side).app
+        if string is None:
+            if side == "legacy":
+                problems.append(
+                    loaded.source.problem(
+                        "missing-key", location, "is missing", "name the Flask app: module:app"
+                    )
+                )
+            return None
+        try:
+            app = import_app(string)
+        except AppImportError as error:
+            problems.append(loaded.source.problem("app-import", location, str(error)))
+            return None
+    wrong = _wrong_side(side, app)
+    if wrong:
+        problems.append(loaded.source.problem("app-kind", location, *wrong))
+    return app
+
+
+def _wrong_side(side: str, app: Any) -> tuple[str, str] | None:
+    if not callable(app):
+        return f"{type(app).__name__} can't be called as an app", "name the app itself"
+    if side == "legacy" and isinstance(app, Starlette):
+        return "this is an ASGI app, legacy is the WSGI side", "name it under native.app"
+    if side == "native" and isinstance(app, Flask):
+        return "this is a Flask app, native is the ASGI side", "name it under legacy.app"
+    return None
+
+
+def _policy(loaded: Loaded) -> tuple[Policy, list[Problem]]:
+    kill_switch, tester = loaded.config.defaults.kill_switch, loaded.config.tester
+    if tester is None:
+        return Policy(kill_switch), []
+    secret = os.environ.get(tester.secret_env, "")
+    if not secret:
+        problem = loaded.source.problem(
+            "missing-secret",
+            ("tester", "secret_env"),
+            f"the environment variable {tester.secret_env} is not set",
+            "set it, or remove tester",
+        )
+        return Policy(kill_switch), [problem]
+    return (
+        Policy(
+            kill_switch,
+            Tester(
+                header=tester.header.lower().encode(),
+                secret_header=tester.secret_header.lower().encode(),
+                secret=secret.encode(),
+            ),
+        ),
+        [],
+    )

@@ -1,0 +1,36 @@
+"""The `gateway` command. Exit codes: 0 all is well, 1 problems were found, 2 it could not run."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from gateway.cli import inspect, serve
+from gateway.cli.output import fail, report
+from gateway.exceptions import ConfigError, GatewayError
+
+app = typer.Typer(
+    name="gateway",
+    help="Move a live Flask app to FastAPI, one route at a time, in one process.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+inspect.register(app)
+serve.register(app)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in a message, never in a traceback."""
+    # As uvicorn does: import strings are looked up in the working folder first.
+    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - sys.path wants text
+    try:
+        app()
+    except ConfigError as error:
+        report(error.problems)
+        sys.exit(2)
+    except GatewayError as error:
+        fail(str(error))

@@ -1,0 +1,151 @@
+"""`gateway demo`: the demo behind a real server, with a live view of who serves what."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import uvicorn
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from gateway.app import Gateway
+from gateway.demo.traffic import traffic as send_traffic
+from gateway.routing import Backend
+
+if TYPE_CHECKING:
+    import socket
+
+    from gateway.observe import Exchange
+
+_BAR = 24
+_REFRESH = 0.5  # seconds
+_START_PATIENCE = 30.0  # seconds
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What has been seen of one route."""
+
+    legacy: int = 0
+    native: int = 0
+    failed: int = 0
+    seconds: dict[Backend, float] = field(default_factory=lambda: defaultdict(float))
+
+
+class _Board:
+    """Counts exchanges per route and draws them."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._tallies: dict[tuple[str, str], _Tally] = defaultdict(_Tally)
+
+    def __call__(self, exchange: Exchange) -> None:
+        route = exchange.match.route
+        name = route.id if route is not None else f"({exchange.decision.reason})"
+        cutover: str = route.cutover if route is not None else ""
+        if route is not None and route.cutover == "canary":
+            cutover = f"canary {route.threshold / 100:g}%"
+        tally = self._tallies[name, cutover]
+        if exchange.decision.backend is Backend.NATIVE:
+            tally.native += 1
+        else:
+            tally.legacy += 1
+        tally.failed += exchange.status >= 500  # noqa: PLR2004 - server errors
+        tally.seconds[exchange.decision.backend] += exchange.duration
+
+    def __rich__(self) -> Group:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for column in (
+            "ROUTE",
+            "CUTOVER",
+            "LEGACY",
+            "NATIVE",
+            "SHARE OF NATIVE",
+            "LEGACY ms",
+            "NATIVE ms",
+            "5xx",
+        ):
+            table.add_column(column)
+        for (name, cutover), tally in sorted(self._tallies.items()):
+            total = tally.legacy + tally.native
+            filled = round(_BAR * tally.native / total) if total else 0
+            bar = Text("█" * filled, "green").append("█" * (_BAR - filled), "cyan")
+            table.add_row(
+                Text(name),
+                cutover,
+                str(tally.legacy),
+                str(tally.native),
+                bar,
+                _mean(tally, Backend.LEGACY, tally.legacy),
+                _mean(tally, Backend.NATIVE, tally.native),
+                str(tally.failed),
+            )
+        head = Text.assemble(
+            ("gateway demo ", "bold"),
+            f"at {self._url}  ",
+            ("legacy (Flask) ", "cyan"),
+            ("native (FastAPI)", "green"),
+            "   Ctrl-C ends it",
+        )
+        return Group(head, Text(), table)
+
+
+def _mean(tally: _Tally, side: Backend, count: int) -> str:
+    return f"{1000 * tally.seconds[side] / count:.1f}" if count else ""
+
+
+def run_demo(
+    listener: socket.socket, config: Path | None, *, traffic: bool, seconds: float
+) -> None:
+    """Serve the demo on `listener` until Ctrl-C, or for `seconds`."""
+    host, port = listener.getsockname()[:2]
+    board = _Board(f"http://{host}:{port}")
+    path = config if config is not None else Path("config/gateway.yaml")
+    gateway = Gateway(config=path, observers=[board])
+    settings = uvicorn.Config(
+        gateway,
+        lifespan="on",
+        log_level="warning",
+        proxy_headers=False,
+        timeout_graceful_shutdown=10,
+    )
+    server = uvicorn.Server(settings)
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_serve(server, listener, board, f"http://{host}:{port}", seconds, traffic))
+
+
+async def _serve(
+    server: uvicorn.Server,
+    listener: socket.socket,
+    board: _Board,
+    url: str,
+    seconds: float,
+    traffic: bool,
+) -> None:
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    async with asyncio.timeout(_START_PATIENCE):
+        while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event
+            await asyncio.sleep(0.01)
+    stop = asyncio.Event()
+    sending = asyncio.create_task(send_traffic(url, stop)) if traffic else None
+    console = Console()
+    if not console.is_terminal:
+        console.print(f"gateway demo at {url}")
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds if seconds else float("inf")
+    with Live(board, console=console, refresh_per_second=1 / _REFRESH) as live:
+        while not serving.done() and loop.time() < end:
+            await asyncio.sleep(_REFRESH)
+            live.refresh()
+    stop.set()
+    server.should_exit = True
+    if sending is not None:
+        await sending
+    await serving

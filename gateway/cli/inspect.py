@@ -1,0 +1,295 @@
+"""Commands that look and don't touch: check, routes, match, schema, lock."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import unquote, urlsplit
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from gateway.app import Gateway
+from gateway.cli.output import (
+    ConfigArgument,
+    ConfigOption,
+    JsonOption,
+    chosen,
+    fail,
+    out,
+    print_json,
+    report,
+)
+from gateway.compiling import AUTOMATIC
+from gateway.config import Config
+from gateway.cutover import decide, find_identity
+from gateway.exceptions import ConfigError
+from gateway.loading import load
+from gateway.lock import lock_lines, lock_path, write_lock
+from gateway.routing import REASONS, Backend, Coverage, Match, Reason, Route, request_host
+
+if TYPE_CHECKING:
+    from gateway.cutover import Decision
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands to `app`."""
+    app.command(epilog="Example: gateway check config/gateway.yaml")(check)
+    app.command(epilog="Example: gateway routes --json")(routes)
+    app.command(epilog="Example: gateway match GET /users/7 -H 'X-Account: alice'")(match)
+    app.command(epilog="Example: gateway schema > gateway.schema.json")(schema)
+    app.command(epilog="Example: gateway lock --check")(lock)
+
+
+def check(config: ConfigArgument = None, json: JsonOption = False) -> None:
+    """Check the configuration against both apps; report every problem at once."""
+    path = chosen(config)
+    try:
+        problems = Gateway(config=path).snapshots.current.warnings
+    except ConfigError as error:
+        problems = error.problems
+    errors = [problem for problem in problems if not problem.warning]
+    unusable = any(problem.code in ("missing-file", "unreadable-file") for problem in problems)
+    if json:
+        print_json([asdict(problem) for problem in problems])
+    else:
+        report(problems)
+        if not errors:
+            out.print(f"{path}: ok, {len(problems)} warning{'s' * (len(problems) != 1)}")
+    if errors:
+        raise typer.Exit(2 if unusable else 1)
+
+
+def schema() -> None:
+    """Print the configuration's JSON Schema, for editors."""
+    print_json(
+        {"$schema": "https://json-schema.org/draft/2020-12/schema"} | Config.model_json_schema()
+    )
+
+
+def lock(
+    config: ConfigArgument = None,
+    check: Annotated[bool, typer.Option("--check", help="Only compare; write nothing.")] = False,
+) -> None:
+    """Write routes.lock, the committed list of both apps' routes, or compare with it."""
+    path = chosen(config)
+    loaded = load(path)
+    gateway = Gateway(config=path, verify_lock=False)
+    if not check:
+        written = write_lock(loaded, gateway.table)
+        out.print(f"{written.name}: {len(lock_lines(gateway.table))} routes")
+        return
+    problems = list(gateway.lock_problems())
+    report(problems)
+    if not lock_path(loaded).exists():
+        fail(f"there is no {lock_path(loaded).name} (write it: gateway lock)", 1)
+    if problems:
+        raise typer.Exit(1)
+    out.print(f"{lock_path(loaded).name}: ok")
+
+
+def _static(route: Route, gateway: Gateway) -> tuple[str, Reason]:
+    """Return who serves a route as far as no single request is needed to tell."""
+    policy = gateway.snapshots.current.policy
+    if route.cutover == "canary" and not policy.kill_switch:
+        return f"native {route.threshold / 100:g}%", Reason.CANARY
+    decision = decide(Match(route), {"headers": []}, policy)
+    return decision.backend.value, decision.reason
+
+
+def routes(config: ConfigArgument = None, json: JsonOption = False) -> None:
+    """List every route of both apps: who has it, which rule governs it, who serves it and why."""
+    gateway = Gateway(config=chosen(config))
+    rows = [_row(route, gateway) for route in _listed(gateway)]
+    native = sum(row["serves"] != "legacy" for row in rows)
+    if json:
+        print_json({"routes": rows, "native": native, "total": len(rows)})
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("METHOD", "PATH", "LEGACY", "NATIVE", "CUTOVER", "SERVES", "WHY"):
+        table.add_column(column, overflow="fold")
+    colours = {"legacy": "cyan", "native": "green"}
+    for row in rows:
+        colour = colours.get(row["serves"], "yellow")
+        why = row["reason"] + (f": {row['rule']}" if row["rule"] else "")
+        cells = (row["method"], row["path"], row["legacy"], row["native"], row["cutover"])
+        table.add_row(*(Text(cell) for cell in cells), Text(row["serves"], colour), Text(why))
+    out.print(table)
+    out.print(f"\n{native} of {len(rows)} routes native")
+
+
+def _listed(gateway: Gateway) -> list[Route]:
+    """Return the routes worth a row: no automatic methods, each once, in the order of paths."""
+    kept: dict[tuple[str, str, str], Route] = {}
+    for route in gateway.table.routes:
+        if route.method in AUTOMATIC:
+            continue
+        host = route.host or (route.legacy.host if route.legacy else "")
+        kept.setdefault((route.label, route.method, host), route)
+    return [kept[key] for key in sorted(kept)]
+
+
+def _row(route: Route, gateway: Gateway) -> dict[str, str]:
+    serves, reason = _static(route, gateway)
+    return {
+        "route": route.id,
+        "method": route.method,
+        "path": route.label,
+        "host": route.host or (route.legacy.host if route.legacy else ""),
+        "legacy": route.legacy.endpoint if route.legacy else "",
+        "native": route.native.name if route.native else "any" if route.native_opaque else "",
+        "cutover": route.cutover if route.coverage is Coverage.BOTH else "",
+        "serves": serves,
+        "reason": reason.value,
+        "rule": route.rule.id if route.rule else "",
+    }
+
+
+def match(
+    method: Annotated[str, typer.Argument(help="HTTP method.")],
+    path: Annotated[str, typer.Argument(help="Path, or a whole URL.")],
+    header: Annotated[
+        list[str] | None, typer.Option("--header", "-H", help="A header, `Name: value`.")
+    ] = None,
+    ip: Annotated[str, typer.Option(help="The client's address.")] = "127.0.0.1",
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Explain one request: the rules considered, the rule chosen, identity, bucket, reason."""
+    scope = _scope(method, path, header or [], ip)
+    gateway = Gateway(config=chosen(config))
+    snapshot = gateway.snapshots.current
+    found = gateway.table.match(scope)
+    decision = decide(found, scope, snapshot.policy)
+    if json:
+        print_json(_explained(found, decision, gateway, scope))
+        return
+    out.print(f"{scope['method']} {scope['path']}  (host {request_host(scope) or 'none'})")
+    for step, text in _steps(found, decision, gateway, scope):
+        out.print(Text(f"  {step:<10}", "bold").append(text, "not bold"))
+
+
+def _scope(method: str, target: str, headers: list[str], ip: str) -> dict[str, Any]:
+    url = urlsplit(target) if "://" in target else None
+    raw, query = (url.path or "/", url.query) if url else target.partition("?")[::2]
+    if not raw.startswith("/"):
+        fail(f"{target!r} must be a path that starts with '/', or a URL")
+    pairs: list[tuple[bytes, bytes]] = []
+    if url and url.netloc:
+        pairs.append((b"host", url.netloc.encode()))
+    for line in headers:
+        name, colon, value = line.partition(":")
+        if not colon or not name.strip():
+            fail(f"{line!r} is no header: write 'Name: value'")
+        pairs.append((name.strip().lower().encode("latin-1"), value.strip().encode("latin-1")))
+    return {
+        "type": "http",
+        "http_version": "1.1",
+        "method": method.upper(),
+        "scheme": url.scheme if url else "http",
+        "path": unquote(raw),
+        "raw_path": raw.encode(),
+        "root_path": "",
+        "query_string": query.encode(),
+        "headers": pairs,
+        "client": (ip, 0),
+        "server": ("localhost", 80),
+    }
+
+
+def _explained(
+    found: Match, decision: Decision, gateway: Gateway, scope: dict[str, Any]
+) -> dict[str, Any]:
+    route = found.route
+    return {
+        "method": scope["method"],
+        "path": scope["path"],
+        "route": route.id if route else None,
+        "legacy": route.legacy.endpoint if route and route.legacy else None,
+        "native": route.native.name if route and route.native else None,
+        "considered": [rule.id for rule in route.considered] if route else [],
+        "rule": route.rule.id if route and route.rule else None,
+        "cutover": route.cutover if route else None,
+        "identity": decision.identity,
+        "bucket": decision.bucket,
+        "threshold": route.threshold if route and route.cutover == "canary" else None,
+        "serves": decision.backend.value,
+        "reason": decision.reason.value,
+        "revision": gateway.snapshots.current.revision,
+    }
+
+
+def _steps(
+    found: Match, decision: Decision, gateway: Gateway, scope: dict[str, Any]
+) -> list[tuple[str, str]]:
+    table, route = gateway.table, found.route
+    answer = table.legacy.answer(scope, scope["method"], scope["path"])
+    said = {
+        "rule": f"matches {getattr(answer.ref, 'rule', '')} "
+        f"(endpoint {getattr(answer.ref, 'endpoint', '')})",
+        "redirect": "redirects to another spelling of this path",
+        "method": "knows the path, not the method (405)",
+        "refused": "refuses the host",
+        "none": "doesn't know the path (404)",
+        "unknown": "can't be asked (not a Flask app)",
+    }[answer.outcome]
+    steps = [("legacy", said)]
+    native = table.native.find(scope)
+    outcome = {"full": "runs it", "partial": "405", "redirect": "slash redirect"}
+    if native is not None:
+        steps.append(("native", f"matches {native.endpoint.path} ({outcome[native.outcome]})"))
+    else:
+        opaque = "can't be asked (not a FastAPI app)"
+        steps.append(("native", opaque if table.native.opaque else "doesn't know the path (404)"))
+    steps.append(("route", _route_text(route)))
+    if route is not None:
+        steps.extend(_rule_steps(route))
+        if route.cutover == "canary":
+            steps.extend(_canary_steps(route, decision, scope))
+    if found.head and decision.backend is Backend.NATIVE:
+        steps.append(("head", "the native GET runs, its body is dropped"))
+    why = REASONS[decision.reason]
+    steps.append(("serves", f"{decision.backend.value}, because {decision.reason.value}: {why}"))
+    return steps
+
+
+def _route_text(route: Route | None) -> str:
+    if route is None:
+        return "none"
+    where = {
+        Coverage.BOTH: "both apps have it",
+        Coverage.ONLY_LEGACY: "only legacy has it",
+        Coverage.ONLY_NATIVE: "only native has it",
+    }
+    return f"{route.id} ({where[route.coverage]})"
+
+
+def _rule_steps(route: Route) -> list[tuple[str, str]]:
+    steps = []
+    for rule in route.considered:
+        chosen_one = rule is route.rule
+        verdict = "chosen" if chosen_one else "less specific, or another host"
+        text = f"{rule.id} ({rule.key}, {rule.selector}, cutover: {rule.config.cutover}): {verdict}"
+        steps.append(("rule", text))
+    if not route.considered:
+        steps.append(("rule", "none names this route"))
+    return steps
+
+
+def _canary_steps(route: Route, decision: Decision, scope: dict[str, Any]) -> list[tuple[str, str]]:
+    steps = [("sticky", " → ".join(route.sticky))]
+    source, _ = find_identity(route.sticky, scope)
+    if decision.bucket is None:
+        steps.append(("identity", f"from {source}" if source else "none of the sources is present"))
+        return steps
+    fresh = " (absent: a new one would be set, this bucket is of an example)"
+    steps.append(("identity", f"from {decision.identity}{fresh if decision.mint else ''}"))
+    side = "below" if decision.bucket < route.threshold else "not below"
+    steps.append(
+        (
+            "bucket",
+            f"{decision.bucket} of 10000, {side} {route.threshold} ({route.threshold / 100:g}%)",
+        )
+    )
+    return steps

@@ -1,0 +1,108 @@
+"""Commands that serve: serve, demo."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from typing import Annotated, Any
+
+import typer
+import uvicorn
+
+from gateway.app import Gateway
+from gateway.cli.output import ConfigArgument, chosen, fail
+from gateway.exceptions import ConfigError
+
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands to `app`."""
+    app.command(epilog="Example: gateway serve config/gateway.yaml --workers 4")(serve)
+    app.command(epilog="Example: gateway demo --port 8000")(demo)
+
+
+def serve(
+    config: ConfigArgument = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
+    proxy_headers: Annotated[
+        bool,
+        typer.Option(
+            "--proxy-headers/--no-proxy-headers",
+            help="Believe X-Forwarded-For and -Proto of the peers in --forwarded-allow-ips.",
+        ),
+    ] = False,
+    forwarded_allow_ips: Annotated[
+        str, typer.Option(help="Addresses or networks to believe, by commas. Default: nobody.")
+    ] = "",
+    root_path: Annotated[str, typer.Option(help="Path that a proxy in front strips.")] = "",
+    graceful_timeout: Annotated[
+        int, typer.Option(min=1, help="Seconds that requests in flight may take at shutdown.")
+    ] = 30,
+    access_log: Annotated[
+        bool, typer.Option("--access-log/--no-access-log", help="Log every request.")
+    ] = True,
+) -> None:
+    """Serve both apps by uvicorn. A wrong configuration never serves."""
+    path = chosen(config)
+    gateway = Gateway(config=path)
+    listener = _bind(host, port)
+    settings: dict[str, Any] = {
+        "lifespan": "on",
+        "proxy_headers": proxy_headers,
+        "forwarded_allow_ips": forwarded_allow_ips,
+        "root_path": root_path,
+        "timeout_graceful_shutdown": graceful_timeout,
+        "access_log": access_log,
+    }
+    if workers == 1:
+        server = uvicorn.Server(uvicorn.Config(gateway, host=host, port=port, **settings))
+        server.run(sockets=[listener])
+        if not server.started:
+            sys.exit(2)
+        return
+    # Each worker imports the apps by itself, so the listener is theirs to open.
+    listener.close()
+    os.environ["GATEWAY_CONFIG"] = str(path.resolve())
+    uvicorn.run("gateway.asgi:app", host=host, port=port, workers=workers, **settings)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        fail(f"can't listen on {host}:{port}: {error.strerror} (choose another --port)")
+    listener.set_inheritable(True)
+    return listener
+
+
+def demo(
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    config: ConfigArgument = None,
+    traffic: Annotated[
+        bool, typer.Option("--traffic/--no-traffic", help="Send a little traffic to it.")
+    ] = True,
+    seconds: Annotated[
+        float, typer.Option(min=0, help="Stop by itself after so many seconds; 0: never.")
+    ] = 0,
+) -> None:
+    """Serve the demo: a Flask shop and its FastAPI successor, and show who serves what."""
+    try:
+        from gateway.cli.demo import run_demo  # noqa: PLC0415 - needs the `demo` extra
+    except ModuleNotFoundError as error:
+        fail(f"the demo needs {error.name} (pip install 'gateway[demo]')")
+    listener = _bind(host, port)
+    try:
+        run_demo(listener, config, traffic=traffic, seconds=seconds)
+    except ConfigError:
+        listener.close()
+        raise

@@ -1,0 +1,229 @@
+"""The configuration as frozen values: what `config/gateway.yaml` may say.
+
+Only shapes live here; `gateway.loading` reads files and the environment and reports problems.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date  # noqa: TC003 - Pydantic reads it
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from gateway.units import Duration, Size
+
+Cutover = Literal["legacy", "canary", "native"]
+Hooks = Literal["inherit", "skip"]
+Auth = Literal["native", "none"]
+BodyMode = Literal["spool", "stream"]
+
+_METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2: token
+_IDENTITY = re.compile(r"ip|(?:header|cookie):[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HOST = re.compile(r"(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
+
+
+class _Model(BaseModel):
+    """Frozen, and an unknown key is an error: a typo must never pass as a default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool):
+        message = f"{str(value).lower()} is no number"
+        raise ValueError(message)  # noqa: TRY004 - Pydantic reports ValueError, not TypeError
+    return value
+
+
+def _methods(value: tuple[str, ...]) -> tuple[str, ...]:
+    for method in value:
+        if not _METHOD.fullmatch(method):
+            message = f"{method!r} is no HTTP method"
+            raise ValueError(message)
+    return tuple(sorted({method.upper() for method in value}))
+
+
+def _absolute(value: str) -> str:
+    if not value.startswith("/"):
+        message = f"{value!r} must start with '/'"
+        raise ValueError(message)
+    return value
+
+
+def _identity(value: str) -> str:
+    if not _IDENTITY.fullmatch(value):
+        message = f"{value!r} is no identity source, use header:NAME, cookie:NAME or ip"
+        raise ValueError(message)
+    return value
+
+
+def _host(value: str) -> str:
+    if not _HOST.fullmatch(value):
+        message = f"{value!r} is no host name, write shop.example.com or *.example.com (no port)"
+        raise ValueError(message)
+    return value.lower()
+
+
+Methods = Annotated[tuple[str, ...], AfterValidator(_methods), Field(min_length=1)]
+AbsolutePath = Annotated[str, AfterValidator(_absolute)]
+IdentitySource = Annotated[str, AfterValidator(_identity)]
+HeaderName = Annotated[str, Field(pattern=f"^{_METHOD.pattern}$")]
+HostPattern = Annotated[str, AfterValidator(_host)]
+Percent = Annotated[float, BeforeValidator(_number), Field(ge=0, le=100)]
+Count = Annotated[int, BeforeValidator(_number), Field(ge=0)]
+
+
+class LegacyConfig(_Model):
+    """The WSGI side and the bridge that serves it."""
+
+    app: str | None = None
+    """Import string of the WSGI app, `module:attr` or `module:factory()`."""
+    threads: Annotated[Count, Field(ge=1, le=1000)] = 40
+    """Worker threads of the bridge's own pool, per process."""
+    queue: Count = 200
+    """Requests that may wait for a thread; one more gets 503 with Retry-After."""
+    queue_timeout: Duration = 5.0
+    """How long a request may wait for a thread before it gets 503."""
+    max_body: Size = Size(100_000_000)
+    """Largest request body for legacy; above it the client gets 413."""
+    body: BodyMode = "spool"
+    """`spool` reads the whole body before a thread is taken; `stream` hands it through."""
+    spool_memory: Size = Size(262_144)
+    """Bytes of one spooled body kept in memory; the rest goes to a temporary file."""
+    spool_limit: Size = Size(2_000_000_000)
+    """Bytes of all spooled bodies on disk, per process; above it the client gets 503."""
+    body_timeout: Duration = 30.0
+    """Longest silence of a client while its body is read; then 408."""
+    send_timeout: Duration = 60.0
+    """Longest time a client may accept nothing of an answer; then the connection is closed."""
+    shutdown_timeout: Duration = 30.0
+    """How long requests in flight may go on after the server was told to stop."""
+    underscore_headers: bool = False
+    """Accept `X_Token` beside `X-Token`. Both become HTTP_X_TOKEN, so this is spoofable."""
+
+
+class NativeConfig(_Model):
+    """The ASGI side."""
+
+    app: str | None = None
+    """Import string of the FastAPI (or any ASGI) app, `module:attr` or `module:factory()`."""
+
+
+class DefaultsConfig(_Model):
+    """What a rule means where it says nothing, and what routes without a rule do."""
+
+    cutover: Literal["legacy", "native"] = "legacy"
+    """Who serves a route that both apps have and no rule names."""
+    hooks: Hooks = "inherit"
+    """Whether Flask's own hooks run around a moved route."""
+    auth: Auth | None = None
+    """Who guards a moved route: `native` (the handler itself) or `none` (open)."""
+    sticky: tuple[IdentitySource, ...] = ("cookie:gw_id",)
+    """Where a canary finds the caller's identity; the first source present counts."""
+    salt: str = "gateway"
+    """Mixed into the canary's hash; another salt deals all identities anew."""
+    kill_switch: bool = False
+    """True: legacy serves everything that legacy can serve."""
+
+
+class TesterConfig(_Model):
+    """Lets chosen callers pick the side of one request by a header; off unless configured."""
+
+    header: HeaderName = "X-Cutover"
+    """Request header whose value, `native` or `legacy`, picks the side."""
+    secret_env: str
+    """Environment variable that holds the secret."""
+    secret_header: HeaderName = "X-Cutover-Secret"  # noqa: S105 - a header's name
+    """Request header that must carry the secret; removed before either app sees it."""
+
+
+class AdminConfig(_Model):
+    """The gateway's own pages."""
+
+    prefix: AbsolutePath = "/-"
+    """Path prefix of the gateway's own pages; neither app may have routes below it."""
+
+
+SELECTORS = ("path", "prefix", "blueprint", "endpoint", "tag")
+
+
+class RuleConfig(_Model):
+    """One entry of `routes`: which routes (one selector), and who serves them."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = None
+    """How the command line and metrics call this rule; else derived from its selector."""
+    path: AbsolutePath | None = None
+    """A template in Flask's or FastAPI's syntax: `/users/<int:id>` or `/users/{id}`."""
+    prefix: AbsolutePath | None = None
+    """All routes below a path, by whole segments: `/api` owns `/api/x`, never `/apix`."""
+    blueprint: str | None = None
+    """All routes of a Flask blueprint, nested ones included."""
+    endpoint: str | None = None
+    """All routes of a Flask endpoint, for instance `users.show`."""
+    tag: str | None = None
+    """All routes with a FastAPI tag."""
+    methods: Methods | None = None
+    """Only these methods; GET includes HEAD. Default: all."""
+    host: HostPattern | None = None
+    """Only requests to this host: `shop.example.com` or `*.example.com`."""
+    priority: Annotated[int, BeforeValidator(_number)] = 0
+    """Beats specificity where two rules claim the same route."""
+    cutover: Cutover
+    """`legacy`, `canary` (native for `weight` percent of identities) or `native`."""
+    weight: Percent | None = None
+    """Percent of identities that native serves; only with `canary`."""
+    sticky: Annotated[tuple[IdentitySource, ...], Field(min_length=1)] | None = None
+    """Identity sources for this rule; default `defaults.sticky`."""
+    salt: str | None = None
+    """Salt for this rule; default `defaults.salt`."""
+    hooks: Hooks | None = None
+    """Whether Flask's hooks run around the moved route; default `defaults.hooks`."""
+    auth: Auth | None = None
+    """Who guards the moved route; default `defaults.auth`."""
+    on_mismatch: Literal["legacy", "native"] | None = None
+    """Who answers a path that Flask's converter refuses and FastAPI's accepts; default legacy."""
+    body: BodyMode | None = None
+    """How legacy reads this route's bodies; default `legacy.body`."""
+    owner: str | None = None
+    """The team to ask about this rule; for people only."""
+    expires: date | None = None
+    """After this day `gateway check` reports the rule as stale."""
+
+    @model_validator(mode="after")
+    def _one_selector(self) -> RuleConfig:
+        given = [name for name in SELECTORS if getattr(self, name) is not None]
+        if len(given) != 1:
+            found = " and ".join(given) if given else "none"
+            message = f"a rule needs exactly one of {', '.join(SELECTORS)}; found {found}"
+            raise ValueError(message)
+        if self.cutover == "canary" and self.weight is None:
+            message = "cutover: canary needs a weight (percent of identities, 0 to 100)"
+            raise ValueError(message)
+        if self.cutover != "canary" and self.weight is not None:
+            message = f"weight has no meaning with cutover: {self.cutover} (only with canary)"
+            raise ValueError(message)
+        return self
+
+
+class Config(_Model):
+    """The whole of `config/gateway.yaml`."""
+
+    version: Literal[1]
+    """Version of this format."""
+    legacy: LegacyConfig = LegacyConfig()
+    """The WSGI side and its bridge."""
+    native: NativeConfig = NativeConfig()
+    """The ASGI side."""
+    defaults: DefaultsConfig = DefaultsConfig()
+    """What a rule means where it says nothing."""
+    tester: TesterConfig | None = None
+    """Callers that may pick the side; default nobody."""
+    admin: AdminConfig = AdminConfig()
+    """The gateway's own pages."""
+    served_by: bool = False
+    """True: answers carry `X-Served-By: legacy|native`."""
+    lock: str = "routes.lock"
+    """The committed list of both apps' routes, relative to this file (`gateway lock`)."""
+    routes: tuple[RuleConfig, ...] = ()
+    """The rules. Order has no meaning; the most specific one counts."""

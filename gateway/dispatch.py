@@ -1,0 +1,246 @@
+"""The way of one request: match → decide → serve → observe. The snapshot is read once."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from starlette.responses import PlainTextResponse
+
+from gateway.cutover import Decision, decide, set_cookie
+from gateway.exceptions import Handover
+from gateway.flask.retired import ENVIRON_KEY, Passport, RetiredRoute
+from gateway.inventory import route_path
+from gateway.observe import Exchange, Observer, notify
+from gateway.routing import Backend, Match, Reason
+
+if TYPE_CHECKING:
+    from starlette.types import Message, Receive, Scope, Send
+
+    from gateway.legacy import Bridge
+    from gateway.native import NativeApp
+    from gateway.snapshot import Snapshot, SnapshotStore
+
+logger = logging.getLogger("gateway.dispatch")
+
+
+@dataclass(slots=True)
+class Dispatcher:
+    """Serves HTTP and WebSocket scopes from the current snapshot.
+
+    `locked` asks for the second lock inside Flask. `observers` cost nothing while there are none.
+    """
+
+    snapshots: SnapshotStore
+    legacy: Bridge
+    native: NativeApp | None
+    locked: bool
+    observers: tuple[Observer, ...] = ()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request or WebSocket."""
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        else:
+            await self._websocket(scope, receive, send)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        snapshot = self.snapshots.current
+        match = snapshot.table.match(scope)
+        decision = decide(match, scope, snapshot.policy)
+        if snapshot.policy.tester is not None:
+            scope = _without_header(scope, snapshot.policy.tester.secret_header)
+        answer = _wrap(snapshot, decision, scope, send)
+        if not self.observers:
+            await self._serve(snapshot, match, decision, scope, receive, answer)
+            return
+        await self._observed(snapshot, match, decision, scope, receive, answer)
+
+    async def _observed(
+        self,
+        snapshot: Snapshot,
+        match: Match,
+        decision: Decision,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        status = 0
+
+        async def watch(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        started = time.perf_counter()
+        try:
+            await self._serve(snapshot, match, decision, scope, receive, watch)
+        finally:
+            exchange = Exchange(
+                method=scope["method"],
+                path=scope["path"],
+                match=match,
+                decision=decision,
+                status=status,
+                duration=time.perf_counter() - started,
+                revision=snapshot.revision,
+            )
+            notify(self.observers, exchange)
+
+    async def _serve(
+        self,
+        snapshot: Snapshot,
+        match: Match,
+        decision: Decision,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        if decision.backend is Backend.NATIVE:
+            await self._native(match, scope, receive, send)
+            return
+        extra: dict[str, Any] | None = None
+        if self.locked:
+            extra = {ENVIRON_KEY: Passport(snapshot.table, snapshot.policy, match, scope)}
+        body = match.route.body if match.route is not None else snapshot.config.legacy.body
+        try:
+            await self.legacy.serve(scope, receive, send, body=body, environ_extra=extra)
+        except RetiredRoute as retired:
+            logger.warning(
+                "%s %s: middleware inside legacy turned it into %s %s, which native serves now",
+                scope["method"],
+                route_path(scope),
+                retired.method,
+                retired.path,
+                extra={"reason": Reason.RETIRED.value},
+            )
+            rewritten = _rewritten(scope, retired)
+            await self._native(retired.match, rewritten, retired.receive, send)
+        except Handover as handover:
+            logger.error("legacy handed over %s without a route", scope["path"], exc_info=handover)
+            await PlainTextResponse("Internal Server Error", 500)(scope, receive, send)
+
+    async def _native(self, match: Match, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.native is None:
+            # Nothing is ever decided native without a native app; this is for broken snapshots.
+            await PlainTextResponse("Bad Gateway", HTTPStatus.BAD_GATEWAY)(scope, receive, send)
+            return
+        if match.head:
+            scope = {**scope, "method": "GET"}
+            headless = _WithoutBody(receive, send)
+            receive, send = headless.receive, headless.send
+        route = match.route
+        if (
+            route is not None
+            and route.legacy is not None
+            and route.native is not None
+            and route.template is not None
+            and match.forced is None
+        ):
+            # Straight to the template that pairs: FastAPI's order of routes and its slash
+            # redirects have no say on a path that Flask's url_map has already read.
+            path = route.template.fit(route_path(scope))
+            params = self.native.params_for(route.native, path)
+            if params is not None:
+                await self.native.serve(route.native, params, scope, receive, send)
+                return
+        await self.native(scope, receive, send)
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.native is not None and (self.native.opaque or self.native.find(scope) is not None):
+            await self.native(scope, receive, send)
+            return
+        # Closing before accepting is a 403 to the client (ASGI, WebSocket "Close").
+        await receive()
+        await send({"type": "websocket.close", "code": 1000, "reason": "no such WebSocket"})
+
+
+class _WithoutBody:
+    """Send a GET's answer to a HEAD request: its headers as they are, no body (RFC 9110, 9.3.2).
+
+    After the headers the handler is told that the client has left, so that streams end.
+    """
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive, self._send = receive, send
+        self._done = False
+
+    async def receive(self) -> Message:
+        if self._done:
+            return {"type": "http.disconnect"}
+        return await self._receive()
+
+    async def send(self, message: Message) -> None:
+        if self._done:
+            return
+        if message["type"] == "http.response.start":
+            await self._send(message)
+        elif message["type"] == "http.response.body":
+            self._done = True
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        else:
+            await self._send(message)
+
+
+def _wrap(snapshot: Snapshot, decision: Decision, scope: Scope, send: Send) -> Send:
+    """Return `send` with what the gateway adds to this answer's headers; mostly `send` itself."""
+    widen = scope["method"] == "OPTIONS" or decision.reason is Reason.METHOD
+    if not snapshot.config.served_by and decision.mint is None and not widen:
+        return send
+    added: list[tuple[bytes, bytes]] = []
+    if snapshot.config.served_by:
+        added.append((b"x-served-by", decision.backend.value.encode()))
+    if decision.mint is not None:
+        secure = scope.get("scheme") in ("https", "wss")
+        added.append((b"set-cookie", set_cookie(*decision.mint, secure=secure)))
+
+    async def answer(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = [*message["headers"], *added]
+            if widen:
+                headers = _widen(headers, snapshot, scope)
+            message = {**message, "headers": headers}
+        await send(message)
+
+    return answer
+
+
+def _widen(
+    headers: list[tuple[bytes, bytes]], snapshot: Snapshot, scope: Scope
+) -> list[tuple[bytes, bytes]]:
+    """Make a present `Allow` name the methods of both sides (RFC 9110, section 10.2.1)."""
+    said = [value for name, value in headers if name.lower() == b"allow"]
+    if not said:
+        return headers
+    methods = {m.strip() for value in said for m in value.decode("latin-1").split(",")}
+    more = sorted(snapshot.table.allowed(scope) - methods)
+    if not more:
+        return headers
+    value = b", ".join([*said, *(method.encode("latin-1") for method in more)])
+    kept = [(name, old) for name, old in headers if name.lower() != b"allow"]
+    return [*kept, (b"allow", value)]
+
+
+def _without_header(scope: Scope, name: bytes) -> Scope:
+    headers = [(key, value) for key, value in scope["headers"] if key != name]
+    return scope if len(headers) == len(scope["headers"]) else {**scope, "headers": headers}
+
+
+def _rewritten(scope: Scope, retired: RetiredRoute) -> Scope:
+    """Return the scope as middleware inside Flask has changed it: its method, path and query."""
+    environ = retired.environ
+    root = environ.get("SCRIPT_NAME", "").encode("latin-1").decode("utf-8", "replace")
+    path = root + retired.path
+    return {
+        **scope,
+        "method": retired.method,
+        "path": path,
+        "raw_path": quote(path, safe="/:@!$&'()*+,;=~-._").encode(),
+        "root_path": root,
+        "query_string": environ.get("QUERY_STRING", "").encode("latin-1"),
+    }

@@ -1,0 +1,378 @@
+"""One request inside the WSGI app: PEP 3333 on the worker's side, bounded bytes to the loop's.
+
+A call goes one way through these states; each transition happens under its lock:
+
+=========  ============================  ==================================================
+state      entered when                  the loop's task then
+=========  ============================  ==================================================
+waiting    created                       sleeps until the worker hands over something
+committed  the first body byte is there  sends the head, and what is gathered behind it
+finished   the last byte is there        sends the rest and is done; `close()` follows
+failed     the app raised                500 if the head is still here, else aborts
+abandoned  the client left, cancelled    is gone; the worker closes at its next chunk
+=========  ============================  ==================================================
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any, cast
+
+from gateway.exceptions import Handover, RequestRefused
+from gateway.legacy.body import BLOCK_BYTES, Spool
+from gateway.legacy.headers import encode_headers
+from gateway.legacy.refusals import AnswerAbortedError, ClientLeftError
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Iterable
+
+    from a2wsgi.wsgi_typing import Environ, ExceptionInfo, WriteCallable, WSGIApp
+
+    from gateway.legacy.body import BodyFeed, SpoolBudget, SpooledBody, StreamedInput
+    from gateway.legacy.pool import Doorbell
+
+logger = logging.getLogger(__name__)
+
+HELD_BYTES = 262_144
+"""The worker waits while the client has this much of an answer still to take."""
+
+MAX_CACHED_STATUSES = 256
+
+_codes: dict[object, int] = {}
+_NO_BODY = frozenset({204, 205, 304})  # RFC 9110, sections 15.3.5, 15.3.6 and 15.4.5
+
+
+class Call:
+    """A job of the pool, and the channel between its worker and the task that awaits it.
+
+    `run` and what it calls are the worker's; `take`, `abandon` and `refuse` are the loop's.
+    """
+
+    __slots__ = (
+        "_app",
+        "_bell",
+        "_bodiless",
+        "_budget",
+        "_context",
+        "_held",
+        "_holding",
+        "_left",
+        "_lock",
+        "_parts",
+        "_room",
+        "_status",
+        "_stored",
+        "_waiting",
+        "abandoned",
+        "body",
+        "environ",
+        "error",
+        "feed",
+        "finished",
+        "headers",
+        "input",
+        "status",
+        "waiter",
+    )
+
+    def __init__(
+        self,
+        app: WSGIApp,
+        environ: dict[str, Any],
+        bell: Doorbell,
+        budget: SpoolBudget,
+    ) -> None:
+        self.environ = environ
+        self.body: SpooledBody | None = None
+        self.feed: BodyFeed | None = None
+        self.input: StreamedInput | None = None
+        self.status = 0
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.error: BaseException | None = None
+        self.finished = False
+        self.abandoned = False
+        self.waiter: asyncio.Future[None] = bell.loop.create_future()
+        self._app = app
+        self._bell = bell
+        self._budget = budget
+        self._context = copy_context()
+        self._lock = threading.Lock()
+        self._waiting = True
+        self._parts: list[bytes] = []
+        self._held = 0
+        self._room: threading.Lock | None = None
+        self._status = 0  # what start_response was told; `status` is what goes out
+        self._left: int | None = None  # bytes that Content-Length still promises
+        self._bodiless = False
+        self._holding = False  # the whole answer is kept back to learn its length
+        self._stored: Spool | None = None
+
+    # The worker's side.
+
+    def run(self) -> None:
+        """Run the app in a copy of the request's context variables, and hand its answer over."""
+        self._context.run(self._run)
+
+    def _run(self) -> None:
+        try:
+            if not self.abandoned:
+                self._answer()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the request must end
+            self._fail(error)
+        finally:
+            if self._stored is not None:
+                self._stored.close()
+            if self.body is not None and not isinstance(self.error, Handover):
+                self.body.close()
+
+    def _answer(self) -> None:
+        chunks = self._app(cast("Environ", self.environ), self.start_response)
+        try:
+            if not self.status and self._status and isinstance(chunks, (list, tuple)):
+                self._measure(chunks)
+            for chunk in chunks:
+                if chunk and not self._put(chunk):
+                    break
+            self._end()
+        finally:
+            close = getattr(chunks, "close", None)
+            if close is not None:
+                close()
+
+    def start_response(
+        self,
+        status: str,
+        response_headers: list[tuple[str, str]],
+        exc_info: ExceptionInfo | None = None,
+        /,
+    ) -> WriteCallable:
+        """Take status and headers, as PEP 3333 defines it; they are sent with the first byte.
+
+        Raises RuntimeError when called twice without `exc_info`, the app's own error when
+        `exc_info` comes too late, ValueError and TypeError for what HTTP can't carry.
+        """
+        if exc_info is not None:
+            try:
+                if self.status:
+                    raise exc_info[1].with_traceback(exc_info[2])
+            finally:
+                exc_info = None  # no cycle through the traceback (PEP 3333)
+        elif self._status:
+            message = "start_response was called twice without exc_info"
+            raise RuntimeError(message)
+        code = _codes.get(status)
+        if code is None:
+            code = _status_code(status)
+        self.headers, self._left = encode_headers(response_headers)
+        self._bodiless = code in _NO_BODY or self.environ["REQUEST_METHOD"] == "HEAD"
+        self._status = code
+        return self._write
+
+    def _write(self, data: bytes, /) -> None:
+        if data:
+            self._put(data)
+
+    def _measure(self, chunks: list[bytes] | tuple[bytes, ...]) -> None:
+        """Tell the length of an answer that is all there (PEP 3333, "Handling Content-Length")."""
+        if self._left is None and not self._bodiless:
+            self._left = sum(map(len, chunks))
+
+    def _commit(self) -> None:
+        """Fix the head. From here on `exc_info` comes too late."""
+        if not self._status:
+            message = "the app gave its answer without calling start_response"
+            raise RuntimeError(message)
+        if self.feed is not None and self.feed.refusal is not None:
+            raise self.feed.refusal
+        self.status = self._status
+        if self._left is not None:
+            # None in a 204 (RFC 9110, section 8.6), and servers would wait for a 304's bytes.
+            if self.status not in _NO_BODY:
+                self.headers.append((b"content-length", b"%d" % self._left))
+        elif not self._bodiless and self.environ["SERVER_PROTOCOL"] == "HTTP/1.0":
+            self._holding = not _is_event_stream(self.headers)
+
+    def _put(self, chunk: bytes) -> bool:
+        """Hand on one non-empty chunk; False when the answer wants no more of them."""
+        if type(chunk) is not bytes:
+            chunk = _bytes(chunk)
+        if not self.status:
+            self._commit()
+        if self.finished or self._bodiless:
+            if not self._bodiless:
+                logger.warning("the app gave more bytes than its Content-Length; cut off")
+            return False
+        if self._holding:
+            self._store(chunk)
+            return True
+        left = self._left
+        if left is None:
+            self._hand_over(chunk)
+            return True
+        if len(chunk) > left:
+            logger.warning("the app gave more bytes than its Content-Length; cut off")
+            chunk = chunk[:left]
+        self._left = left = left - len(chunk)
+        self._hand_over(chunk, last=left == 0)
+        return True
+
+    def _end(self) -> None:
+        if self.finished:
+            return
+        if not self.status:
+            self._commit()
+        if self._holding:
+            self._send_stored()
+        elif self._left and not self._bodiless:
+            message = f"the app ended {self._left} bytes before its Content-Length"
+            raise AnswerAbortedError(message)
+        if not self.finished:
+            self._hand_over(b"", last=True)
+
+    def _store(self, chunk: bytes) -> None:
+        """Keep a chunk for an HTTP/1.0 client, who knows no chunked coding (RFC 9112, 7.1)."""
+        self._held += len(chunk)
+        if self._stored is None and self._held <= HELD_BYTES:
+            self._parts.append(chunk)
+            return
+        if self.abandoned:
+            raise ClientLeftError
+        if self._stored is None:
+            self._stored = Spool(self._budget)
+            self._stored.write(b"".join(self._parts))
+            self._parts = []
+        self._stored.write(chunk)
+
+    def _send_stored(self) -> None:
+        self._holding = False
+        self.headers.append((b"content-length", b"%d" % self._held))
+        stored = self._stored
+        if stored is not None:
+            stored.rewind()
+            self._held = 0
+            while block := stored.file.read(BLOCK_BYTES):
+                self._hand_over(block)
+
+    def _hand_over(self, chunk: bytes, *, last: bool = False) -> None:
+        """Give bytes to the loop's task, and wait while it holds enough of them."""
+        with self._lock:
+            if self.abandoned:
+                raise ClientLeftError
+            if chunk:
+                self._parts.append(chunk)
+                self._held += len(chunk)
+            self.finished = last
+            wake, self._waiting = self._waiting, False
+            room = None
+            if self._held >= HELD_BYTES and not last:
+                room = self._room = threading.Lock()
+                room.acquire()
+        if wake:
+            self._wake()
+        if room is not None:
+            room.acquire()
+            if self.abandoned:
+                raise ClientLeftError
+
+    def _fail(self, error: BaseException) -> None:
+        if self.finished:
+            logger.error("the app failed after its answer was complete", exc_info=error)
+            return
+        if isinstance(error, Handover) and self.status:
+            wrong = AnswerAbortedError("Handover was raised after the first byte of the answer")
+            wrong.__cause__ = error
+            error = wrong
+        if self.feed is not None and self.feed.refusal is not None:
+            error = self.feed.refusal
+        with self._lock:
+            abandoned = self.abandoned
+            self.error = error
+            wake, self._waiting = self._waiting, False
+        if wake:
+            self._wake()
+        if abandoned and not isinstance(error, (ClientLeftError, Handover, RequestRefused)):
+            logger.error("the app failed after the client had left", exc_info=error)
+
+    def _wake(self) -> None:
+        try:
+            self._bell.ring(self._wake_waiter)
+        except RuntimeError as error:  # the loop is closed: the process is ending
+            self.abandoned = True
+            raise ClientLeftError from error
+
+    # The loop's side.
+
+    def _wake_waiter(self) -> None:
+        if not self.waiter.done():
+            self.waiter.set_result(None)
+
+    def take(self) -> tuple[list[bytes], bool] | None:
+        """Return what is gathered and whether that is the end, and let the worker go on.
+
+        None if there is nothing yet: await `waiter` and come back.
+        """
+        with self._lock:
+            if self._parts or self.finished or self.error is not None or self.abandoned:
+                parts, self._parts = self._parts, []
+                self._held = 0
+                self._let_go_on()
+                return parts, self.finished
+            self._waiting = True
+            self.waiter = self._bell.loop.create_future()
+            return None
+
+    def abandon(self) -> None:
+        """Want no more of this answer: the worker closes it at its next chunk. Idempotent."""
+        with self._lock:
+            self.abandoned = True
+            self._parts = []
+            self._let_go_on()
+        if self.input is not None:
+            self.input.abandon()
+        self._wake_waiter()
+
+    def refuse(self, error: RequestRefused) -> None:
+        """End a call that never ran."""
+        self.error = error
+        self._wake_waiter()
+
+    def discard(self) -> None:
+        """Free what belongs to a call that will never run."""
+        if self.body is not None:
+            self.body.close()
+
+    def _let_go_on(self) -> None:
+        room, self._room = self._room, None
+        if room is not None:
+            room.release()
+
+
+def _bytes(chunk: object) -> bytes:
+    if not isinstance(chunk, (bytes, bytearray, memoryview)):
+        message = f"a WSGI app must give bytes, got {type(chunk).__name__}"
+        raise TypeError(message)
+    return bytes(chunk)
+
+
+def _status_code(status: object) -> int:
+    """Parse `200 OK`; the reason may be missing (RFC 9112, section 4)."""
+    if not isinstance(status, str):
+        message = f"the status must be a str, got {status!r}"
+        raise TypeError(message)
+    code = status[:3]
+    if not (code.isascii() and code.isdigit()) or status[3:4].strip() or not "200" <= code < "600":
+        message = f"{status!r} is no final HTTP status"
+        raise ValueError(message)
+    if len(_codes) < MAX_CACHED_STATUSES:
+        _codes[status] = int(code)
+    return int(code)
+
+
+def _is_event_stream(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    return any(
+        name == b"content-type" and value.startswith(b"text/event-stream")
+        for name, value in headers
+    )

@@ -1,0 +1,100 @@
+"""`routes.lock`: the committed list of both apps' routes, one line each, made for diffs.
+
+An import that a linter removes takes its routes with it, silently. A locked route that is no
+longer there is an error at start-up and in `gateway check`; a new one only a warning.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.compiling import AUTOMATIC
+from gateway.exceptions import LockError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from gateway.loading import Loaded
+    from gateway.routing import RouteTable
+
+HEADER = "# Both apps' routes, written by `gateway lock`. Commit this file; don't edit it.\n"
+
+
+def lock_path(loaded: Loaded) -> Path:
+    """Return where the lock of this config lives."""
+    return loaded.folder / loaded.config.lock
+
+
+def lock_lines(table: RouteTable) -> tuple[str, ...]:
+    """Describe every route of both apps, sorted: side, method, template, endpoint."""
+    lines: set[str] = set()
+    for endpoint in table.legacy.endpoints():
+        for method in endpoint.methods - AUTOMATIC:
+            host = f" host={endpoint.host}" if endpoint.host else ""
+            lines.add(f"legacy {method} {endpoint.template.source} {endpoint.endpoint}{host}")
+    for native in table.native.endpoints():
+        for method in sorted((native.methods or {"*"}) - AUTOMATIC) or ["*"]:
+            kind = "WEBSOCKET" if native.kind == "websocket" else method
+            lines.add(f"native {kind} {native.path} {native.name}".rstrip())
+    return tuple(sorted(lines))
+
+
+def write_lock(loaded: Loaded, table: RouteTable) -> Path:
+    """Write the lock; raise LockError where the file can't be written."""
+    path = lock_path(loaded)
+    text = HEADER + "".join(f"{line}\n" for line in lock_lines(table))
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise LockError(f"{path}: can't be written: {error.strerror}") from error
+    return path
+
+
+def read_lock(path: Path) -> tuple[tuple[int, str], ...]:
+    """Return the locked lines with their numbers; raise LockError where they can't be read."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise LockError(f"{path}: can't be read: {error}") from error
+    return tuple(
+        (number, line.strip())
+        for number, line in enumerate(text.splitlines(), start=1)
+        if line.strip() and not line.startswith("#")
+    )
+
+
+def verify_lock(loaded: Loaded, table: RouteTable) -> Iterable[Problem]:
+    """Compare the lock with the apps: what vanished is an error, what is new a warning."""
+    path = lock_path(loaded)
+    if not path.exists():
+        if "lock" in loaded.config.model_fields_set:
+            yield loaded.source.problem(
+                "lock-missing", ("lock",), f"there is no {path.name}", "write it: gateway lock"
+            )
+        return
+    try:
+        locked = read_lock(path)
+    except LockError as error:
+        yield loaded.source.problem("lock-unreadable", ("lock",), str(error), "gateway lock")
+        return
+    current = set(lock_lines(table))
+    for number, line in locked:
+        if line not in current:
+            yield Problem(
+                "route-vanished",
+                f"{loaded.config.lock}:{number}",
+                "",
+                f"{line} is locked but no longer there",
+                "an import removed? if it was meant, run: gateway lock",
+            )
+    new = len(current - {line for _, line in locked})
+    if new:
+        yield Problem(
+            "lock-stale",
+            loaded.config.lock,
+            "",
+            f"{new} route{'s are' if new > 1 else ' is'} not in the lock yet",
+            "run: gateway lock",
+            warning=True,
+        )

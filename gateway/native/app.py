@@ -1,0 +1,106 @@
+"""The native app as the gateway uses it: list, find, run, run this very route."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from starlette.applications import Starlette
+from starlette.routing import Router
+
+from gateway.native.candidate import Candidate, Nested
+from gateway.native.entry import SCOPE_KEY, Entry, Pin, Ticket, outermost
+from gateway.native.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from gateway.inventory import Found, NativeEndpoint
+
+
+class NativeApp:
+    """An ASGI app, its routes indexed where it is a FastAPI, a Starlette or a bare Router.
+
+    Any other ASGI app is `opaque`: it has no endpoints, `find` knows nothing, and it is called
+    as it is. An indexed app gets one more entry in `app.router.routes`, which neither its OpenAPI
+    document nor `url_path_for` shows; its answers stay the same, also when it is called directly.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self._entry: Entry | None = None
+        if isinstance(app, Starlette | Router):
+            self._entry = Entry.installed(Table(app))
+
+    @property
+    def opaque(self) -> bool:
+        """True where the routes can't be listed."""
+        return self._entry is None
+
+    def endpoints(self) -> tuple[NativeEndpoint, ...]:
+        """List the effective routes in the app's own matching order.
+
+        Routes added, removed or replaced at run time are seen. The routes of a mounted app stand
+        before their mount, with the mount's path before their own. A Host's `path` is its host
+        pattern; `frontend()` comes last, as the app itself asks it last.
+        """
+        return () if self._entry is None else self._entry.table.endpoints()
+
+    def find(self, scope: Mapping[str, Any]) -> Found | None:
+        """Say what the app itself would do with an HTTP or WebSocket scope; None for its 404.
+
+        Never raises and never changes `scope`. Inside a mounted Starlette app the child route is
+        found; a mount whose app can't be asked, or doesn't know the path, is found itself.
+        """
+        return None if self._entry is None else self._entry.table.find(scope)
+
+    def params_for(self, endpoint: NativeEndpoint, path: str) -> dict[str, Any] | None:
+        """Read `endpoint`'s parameters out of `path` (without root path); None if it doesn't fit.
+
+        For a mount the rest of the path is under `path`.
+        """
+        ref = endpoint.ref
+        return ref.convert(path) if isinstance(ref, Candidate | Nested) else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as `app` does, at a cost that doesn't grow with the number of its routes."""
+        await self.app(self._ticketed(None, scope), receive, send)
+
+    async def serve(
+        self,
+        endpoint: NativeEndpoint,
+        path_params: Mapping[str, Any],
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        """Run `endpoint` through all of the app's middleware, however the path is spelled.
+
+        `path_params` are as `params_for` or `find` gave them; ValueError if one is missing. The
+        path in the scope stays the client's own; only a mounted app, which reads it, gets one
+        that fits. Normal matching applies instead where a middleware changes method, path or
+        root path, where the app no longer has the route, and to a Host, `frontend()` and other
+        routes without a path template. A HEAD on a route without HEAD is a 405, as ever.
+        """
+        pin: Pin | None = None
+        ref = endpoint.ref
+        if self._entry is not None and isinstance(ref, Candidate | Nested):
+            table = self._entry.table
+            candidate = table.current(outermost(ref))
+            if candidate is not None and candidate.has_template:
+                pin = Pin(ref, candidate, path_params, scope, table.root_path(scope))
+        await self.app(self._ticketed(pin, scope), receive, send)
+
+    def _ticketed(self, pin: Pin | None, scope: Scope) -> Scope:
+        if self._entry is None or scope["type"] == "lifespan":
+            return scope
+        self._entry.ensure()
+        # Below another Starlette app `router` is that app's. The entry needs to see its own
+        # router asking, and puts the other back then.
+        outer_router = scope.get("router")
+        if outer_router is not None:
+            scope = dict(scope)
+            del scope["router"]
+        scope[SCOPE_KEY] = Ticket(pin, outer_router)
+        return scope

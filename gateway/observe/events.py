@@ -1,0 +1,48 @@
+"""The one event there is, and the protocol of its listeners."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gateway.cutover import Decision
+    from gateway.routing import Match
+
+logger = logging.getLogger("gateway.observe")
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One finished request: what was decided, what was answered, how long it took.
+
+    `status` is 0 where the client left before there was one; `duration` is in seconds.
+    """
+
+    method: str
+    path: str
+    match: Match
+    decision: Decision
+    status: int
+    duration: float
+    revision: str
+
+
+class Observer(Protocol):
+    """Listens to exchanges. Called on the event loop: it must be quick and must not block."""
+
+    def __call__(self, exchange: Exchange, /) -> None:
+        """Take note of one finished request."""
+        ...
+
+
+def notify(observers: Iterable[Observer], exchange: Exchange) -> None:
+    """Tell every observer; one that raises is logged and never harms the request."""
+    for observer in observers:
+        try:
+            observer(exchange)
+        except Exception:
+            logger.exception("observer %r failed", observer)

@@ -1,0 +1,412 @@
+"""Which route is this? Rules and both route tables, compiled into one immutable RouteTable.
+
+A request belongs to the route that Flask's own `url_map` names, where Flask knows the path; to the
+route that FastAPI names, where only FastAPI does. `gateway.compiling` builds the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping  # noqa: TC003 - REASONS is one at run time
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from gateway.inventory import (
+    Found,
+    LegacyAnswer,
+    LegacyEndpoint,
+    LegacyRoutes,
+    NativeEndpoint,
+    NativeRoutes,
+    Scope,
+    route_path,
+)
+from gateway.templates import Template, normalise, parse_native
+
+if TYPE_CHECKING:
+    from gateway.config import BodyMode, Cutover, Hooks, RuleConfig
+
+
+class Backend(StrEnum):
+    """Who serves a request."""
+
+    LEGACY = "legacy"
+    NATIVE = "native"
+
+
+class Reason(StrEnum):
+    """Why this backend: a short code, the same in `gateway match`, logs and metrics."""
+
+    KILL_SWITCH = "kill_switch"
+    TESTER = "tester"
+    RULE = "rule"
+    CANARY = "canary"
+    NO_IDENTITY = "no_identity"
+    BOTH = "both"
+    ONLY_LEGACY = "only_legacy"
+    ONLY_NATIVE = "only_native"
+    NEITHER = "neither"
+    REDIRECT = "redirect"
+    METHOD = "method"
+    CONVERTER = "converter"
+    REFUSED = "refused"
+    PREFLIGHT = "preflight"
+    RETIRED = "retired"
+
+
+REASONS: Mapping[Reason, str] = {
+    Reason.KILL_SWITCH: "the kill switch is on: legacy serves everything that it can serve",
+    Reason.TESTER: "the tester header, with its secret, picked this side",
+    Reason.RULE: "the rule's cutover says so",
+    Reason.CANARY: "the identity's bucket is inside (native) or outside (legacy) the weight",
+    Reason.NO_IDENTITY: "a canary, but no identity source was present: legacy",
+    Reason.BOTH: "both apps have the route and no rule names it: defaults.cutover",
+    Reason.ONLY_LEGACY: "only the legacy app has the route",
+    Reason.ONLY_NATIVE: "only the native app has the route",
+    Reason.NEITHER: "neither app knows the path: legacy answers, as it did before",
+    Reason.REDIRECT: "Flask redirects to another spelling of the path",
+    Reason.METHOD: "the path is known, the method isn't: its owner says 405",
+    Reason.CONVERTER: "Flask's converter refuses this value; legacy answers, as it did before",
+    Reason.REFUSED: "Flask refuses the request's host",
+    Reason.PREFLIGHT: "a CORS preflight goes to the side that serves the method it asks for",
+    Reason.RETIRED: "middleware inside legacy turned this into a route that native has taken over",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One entry of the config, ready to be compared: its id, and where it was written."""
+
+    id: str
+    index: int
+    config: RuleConfig
+    template: Template | None
+
+    @property
+    def selector(self) -> str:
+        """The one selector that the rule has, as `path: /users/{id}`."""
+        for name in ("path", "prefix", "blueprint", "endpoint", "tag"):
+            value = getattr(self.config, name)
+            if value is not None:
+                return f"{name}: {value}"
+        return ""
+
+    @property
+    def key(self) -> str:
+        """Where the rule stands in the config: `routes[3]`."""
+        return f"routes[{self.index}]"
+
+
+class Coverage(StrEnum):
+    """Which of the apps has a route."""
+
+    BOTH = "both"
+    ONLY_LEGACY = "only_legacy"
+    ONLY_NATIVE = "only_native"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One path template and method, compiled: who has it, which rule governs it, what it says.
+
+    `threshold` is the canary's weight in hundredths of a percent (0 to 10,000).
+    """
+
+    method: str
+    label: str
+    legacy: LegacyEndpoint | None
+    native: NativeEndpoint | None
+    coverage: Coverage
+    rule: Rule | None
+    cutover: Cutover
+    threshold: int
+    sticky: tuple[str, ...]
+    salt: str
+    body: BodyMode
+    hooks: Hooks
+    host: str | None
+    considered: tuple[Rule, ...]
+    native_opaque: bool = False
+    template: Template | None = field(default=None, repr=False)
+
+    @property
+    def id(self) -> str:
+        """What `gateway routes` prints and commands accept: `GET /items/{id}`."""
+        return f"{self.method} {self.label}"
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The answer to "which route is this?".
+
+    `forced` says who must answer whatever the cutover, with the reason; it is None where the
+    route's cutover decides. `head` asks for the native GET without its body.
+    """
+
+    route: Route | None
+    forced: tuple[Backend, Reason] | None = None
+    head: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """The routes of one template and method: one per host that rules tell apart.
+
+    `hosts` are tried in order; the last one has no host, so that one always applies.
+    """
+
+    matches: tuple[Match, ...]
+
+    def pick(self, scope: Scope) -> Match:
+        """Return the first match whose host is the request's."""
+        if len(self.matches) == 1:
+            return self.matches[0]
+        host = request_host(scope)
+        for match in self.matches[:-1]:
+            if match.route is not None and host_matches(match.route.host, host):
+                return match
+        return self.matches[-1]
+
+
+def request_host(scope: Scope) -> str:
+    """Return the Host header's name in lower case, without its port."""
+    for name, value in scope["headers"]:
+        if name == b"host":
+            host: str = value.decode("latin-1").lower()
+            if host.startswith("["):
+                return host.partition("]")[0] + "]"
+            return host.partition(":")[0]
+    return ""
+
+
+def host_matches(pattern: str | None, host: str) -> bool:
+    """Compare a host with `shop.example.com` or `*.example.com`; None matches any."""
+    if pattern is None:
+        return True
+    if pattern.startswith("*."):
+        return host.endswith(pattern[1:]) and len(host) > len(pattern) - 1
+    return host == pattern
+
+
+def header(scope: Scope, name: bytes) -> bytes | None:
+    """Return the first value of a header (name in lower case), or None."""
+    for key, value in scope["headers"]:
+        if key == name:
+            found: bytes = value
+            return found
+    return None
+
+
+_NEITHER = Match(None, (Backend.LEGACY, Reason.NEITHER))
+_REDIRECT = Match(None, (Backend.LEGACY, Reason.REDIRECT))
+_REFUSED = Match(None, (Backend.LEGACY, Reason.REFUSED))
+_METHOD = Match(None, (Backend.LEGACY, Reason.METHOD))
+_ONLY_NATIVE = Match(None, (Backend.NATIVE, Reason.ONLY_NATIVE))
+_NATIVE_METHOD = Match(None, (Backend.NATIVE, Reason.METHOD))
+_NATIVE_REDIRECT = Match(None, (Backend.NATIVE, Reason.REDIRECT))
+
+
+@dataclass(frozen=True, slots=True)
+class Concrete:
+    """A rule over an app whose routes can't be listed: compared with the request's path."""
+
+    template: Template
+    prefix: bool
+    methods: frozenset[str] | None
+    unit: Unit
+
+    def claims(self, method: str, folded: str) -> bool:
+        """Tell whether the rule names `method` and the path that `normalise` has folded."""
+        if self.methods is not None and method not in self.methods:
+            return False
+        regex = self.template.prefix_regex if self.prefix else self.template.regex
+        return regex.match(folded) is not None
+
+
+NativeKey = tuple[str, str, str]
+
+
+def native_key(endpoint: NativeEndpoint, method: str) -> NativeKey:
+    """Name a native route and method; of two equal ones FastAPI only ever runs the first."""
+    return (endpoint.kind, endpoint.path, method)
+
+
+@dataclass(frozen=True)
+class RouteTable:
+    """Both route tables and the rules, compiled. Immutable; `match` is its only question.
+
+    `by_legacy` is keyed by `id` of the Werkzeug rule, which `legacy` keeps alive. `overlays` holds,
+    per legacy rule, the flagged native-only routes that are more specific than it; `flagged` is
+    their union. `wide` ranks the legacy rules with an open parameter, for `concrete` to beat.
+    """
+
+    routes: tuple[Route, ...]
+    rules: tuple[Rule, ...]
+    legacy: LegacyRoutes
+    native: NativeRoutes
+    by_legacy: Mapping[int, Mapping[str, Unit]]
+    by_native: Mapping[NativeKey, Unit]
+    overlays: Mapping[int, frozenset[NativeKey]]
+    flagged: frozenset[NativeKey]
+    concrete: tuple[Concrete, ...]
+    wide: Mapping[int, tuple[int, ...]]
+    paired: frozenset[tuple[str, ...]]
+    static: Mapping[tuple[str, str], Match]
+
+    def match(self, scope: Scope) -> Match:
+        """Return the route of an HTTP request (ASGI scope)."""
+        method: str = scope["method"]
+        path = route_path(scope)
+        hit = self.static.get((method, path))
+        if hit is not None:
+            return hit
+        if method == "OPTIONS" and (asked := preflight_method(scope)) is not None:
+            return self._preflight(scope, asked, path)
+        return self._match(scope, method, path)
+
+    def _preflight(self, scope: Scope, asked: str, path: str) -> Match:
+        wanted = self._match({**scope, "method": asked}, asked, path)
+        route = wanted.route
+        if wanted.forced is not None:
+            backend = wanted.forced[0]
+        elif route is None or route.cutover != "native":
+            backend = Backend.LEGACY
+        else:
+            backend = Backend.NATIVE
+        return Match(route, (backend, Reason.PREFLIGHT))
+
+    def _match(self, scope: Scope, method: str, path: str) -> Match:
+        answer = self.legacy.answer(scope, method, path)
+        if answer.outcome == "rule":
+            if self.concrete and (rank := self.wide.get(id(answer.ref))) is not None:
+                claimed = self._concrete(scope, method, path, rank)
+                if claimed is not None:
+                    return claimed
+            return self._legacy_rule(scope, method, answer)
+        if answer.outcome == "redirect":
+            return self._overlay(scope, method, self.flagged) or _REDIRECT
+        if answer.outcome == "refused":
+            return _REFUSED
+        if self.concrete and (claimed := self._concrete(scope, method, path, (4,))) is not None:
+            return claimed
+        return self._native_only(scope, method, answer)
+
+    def _concrete(
+        self, scope: Scope, method: str, path: str, rank: tuple[int, ...]
+    ) -> Match | None:
+        """Return the rule over an unlisted app that claims the path and is narrower than `rank`."""
+        folded = normalise(path)
+        for rule in self.concrete:
+            if rule.template.rank < rank and rule.claims(method, folded):
+                return rule.unit.pick(scope)
+        return None
+
+    def _legacy_rule(self, scope: Scope, method: str, answer: LegacyAnswer) -> Match:
+        key = id(answer.ref)
+        overlays = self.overlays.get(key)
+        if overlays is not None and (match := self._overlay(scope, method, overlays)):
+            return match
+        units = self.by_legacy.get(key)
+        unit = units.get(method) if units is not None else None
+        if unit is None:
+            # A rule added after the table was compiled, or a method on a rule without any list.
+            return Match(None, (Backend.LEGACY, Reason.ONLY_LEGACY))
+        return unit.pick(scope)
+
+    def _overlay(self, scope: Scope, method: str, names: frozenset[NativeKey]) -> Match | None:
+        if not names:
+            return None
+        found = self.native.find(scope)
+        if found is None or found.outcome != "full":
+            return None
+        name = native_key(found.endpoint, method)
+        return self.by_native[name].pick(scope) if name in names else None
+
+    def _native_only(self, scope: Scope, method: str, answer: LegacyAnswer) -> Match:
+        found = self.native.find(scope)
+        if found is None or (found.outcome != "full" and answer.outcome == "method"):
+            return _METHOD if answer.outcome == "method" else _NEITHER
+        if found.outcome == "full":
+            return self._native_full(scope, method, found, answer)
+        if answer.outcome == "unknown" and method == "HEAD":
+            moved = self._moved_head(scope)
+            if moved is not None:
+                return moved
+        if answer.outcome == "unknown" or self._template(found) in self.paired:
+            return _NEITHER
+        if is_catch_all(found.endpoint):
+            return _NEITHER
+        return _NATIVE_METHOD if found.outcome == "partial" else _NATIVE_REDIRECT
+
+    def _native_full(self, scope: Scope, method: str, found: Found, answer: LegacyAnswer) -> Match:
+        unit = self.by_native.get(native_key(found.endpoint, method)) or self.by_native.get(
+            native_key(found.endpoint, "*")
+        )
+        if unit is None:
+            # A route added while the process runs: nothing is flagged, so only native has it,
+            # unless Flask can't be asked.
+            if is_catch_all(found.endpoint) or answer.outcome == "unknown":
+                return _NEITHER
+            return _ONLY_NATIVE
+        match = unit.pick(scope)
+        route = match.route
+        if route is None:
+            return match
+        if is_catch_all(found.endpoint) and route.rule is None:
+            return _METHOD if answer.outcome == "method" else _NEITHER
+        if route.coverage is Coverage.BOTH and not self.legacy.opaque:
+            # Flask has this very template and method, yet said no to the path.
+            opted = route.rule is not None and route.rule.config.on_mismatch == "native"
+            if not opted:
+                return Match(route, (Backend.LEGACY, Reason.CONVERTER))
+        return match
+
+    def _moved_head(self, scope: Scope) -> Match | None:
+        found = self.native.find({**scope, "method": "GET"})
+        if found is None or found.outcome != "full":
+            return None
+        unit = self.by_native.get(native_key(found.endpoint, "GET"))
+        match = unit.pick(scope) if unit is not None else None
+        if match is None or match.route is None or match.route.rule is None:
+            return None
+        return Match(match.route, match.forced, head=True)
+
+    def _template(self, found: Found) -> tuple[str, ...]:
+        return native_template(found.endpoint).segments
+
+    def for_legacy_rule(self, ref: object, method: str, scope: Scope) -> Match | None:
+        """Return the match of a Werkzeug rule that Flask itself has found, or None."""
+        units = self.by_legacy.get(id(ref))
+        unit = units.get(method) if units is not None else None
+        return unit.pick(scope) if unit is not None else None
+
+    def allowed(self, scope: Scope) -> frozenset[str]:
+        """List the methods that either side serves at the request's path, for `Allow`."""
+        path = route_path(scope)
+        methods = set(self.legacy.allowed(scope, path))
+        native = {method for _, _, method in self.by_native if method != "*"}
+        for method in native - methods:
+            match = self._match({**scope, "method": method}, method, path)
+            if match.forced is None and match.route is not None and match.route.cutover != "legacy":
+                methods.add(method)
+        return frozenset(methods)
+
+
+def native_template(endpoint: NativeEndpoint) -> Template:
+    """Return the template of a native route; a mount's ends in an open parameter."""
+    if endpoint.kind in ("mount", "frontend"):
+        return parse_native(endpoint.path.rstrip("/").removesuffix("/{path:path}") + "/{path:path}")
+    return parse_native(endpoint.path)
+
+
+def is_catch_all(endpoint: NativeEndpoint) -> bool:
+    """Tell whether a native route would take every path: `Mount("/")`, `frontend("/")`."""
+    return endpoint.kind == "host" or native_template(endpoint).catch_all
+
+
+def preflight_method(scope: Scope) -> str | None:
+    """Return the method that a CORS preflight asks about, or None (Fetch, section 3.2.2)."""
+    asked = header(scope, b"access-control-request-method")
+    if asked is None or header(scope, b"origin") is None:
+        return None
+    return asked.decode("latin-1").upper()

@@ -1,0 +1,47 @@
+"""Everything that one request is served by, as one immutable value, swapped as one reference."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gateway.exceptions import GatewayError
+
+if TYPE_CHECKING:
+    from gateway.config import Config
+    from gateway.cutover import Policy
+    from gateway.exceptions import Problem
+    from gateway.routing import RouteTable
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Config, table and policy of one revision. `warnings` are what `check` would report."""
+
+    config: Config
+    table: RouteTable
+    policy: Policy
+    revision: str
+    warnings: tuple[Problem, ...] = ()
+
+
+class RevisionConflict(GatewayError):
+    """The snapshot to be replaced is no longer the current one."""
+
+
+class SnapshotStore:
+    """Holds the current Snapshot. Readers take `current` once per request and need no lock."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.current = snapshot
+        self._lock = threading.Lock()
+
+    def swap(self, expected: str, snapshot: Snapshot) -> None:
+        """Replace the snapshot of revision `expected`; raise RevisionConflict if it has changed."""
+        with self._lock:
+            if self.current.revision != expected:
+                raise RevisionConflict(
+                    f"revision {expected} is no longer current ({self.current.revision} is)"
+                )
+            self.current = snapshot

@@ -1,0 +1,92 @@
+"""Features that the design names and this version doesn't have yet: refused by name.
+
+A key that we don't know could be a typo; one that we know and don't honour would be a promise
+broken in silence (`auth: shared` read as no auth at all). So each is an error of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Location = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unbuilt:
+    """One use of a feature that isn't built: where in the data, its name, what to do."""
+
+    location: Location
+    feature: str
+    next: str
+
+
+_RULE_KEYS = {
+    "sample": "mirroring",
+    "compare": "comparison",
+    "noise": "comparison",
+    "expect": "comparison",
+    "writes": "mirrored writes",
+    "side_effects": "mirroring",
+    "failover": "failover",
+    "circuit": "the circuit breaker",
+    "guardrail": "the guardrail",
+    "steps": "the guardrail",
+    "requires": "shared auth",
+}
+_ROOT_KEYS = {
+    "auth": "shared auth",
+    "state": "the store of overrides",
+    "observe": "observability",
+}
+_SECTION_KEYS = {
+    ("admin", "token_env"): "the admin API",
+    ("admin", "token_file"): "the admin API",
+    ("tester", "role"): "testers by role",
+    ("defaults", "failover"): "failover",
+    ("defaults", "guardrail"): "the guardrail",
+}
+_VALUES = {
+    ("cutover", "shadow"): "use legacy, canary or native",
+    ("cutover", "live"): "use legacy, canary or native",
+    ("hooks", "inherit"): "say `hooks: skip` where native may run without Flask's hooks",
+    ("auth", "shared"): "say `auth: native` where the native handler guards itself",
+}
+
+
+def find_unbuilt(data: dict[str, Any]) -> Iterator[Unbuilt]:
+    """Yield every use of an unbuilt feature in `data`, the configuration as plain values."""
+    remove = "remove the key until then"
+    for key, feature in _ROOT_KEYS.items():
+        if key in data:
+            yield Unbuilt((key,), feature, remove)
+    for (section, key), feature in _SECTION_KEYS.items():
+        if isinstance(data.get(section), dict) and key in data[section]:
+            yield Unbuilt((section, key), feature, remove)
+    yield from _in_rule(data.get("defaults"), ("defaults",))
+    routes = data.get("routes")
+    for index, rule in enumerate(routes if isinstance(routes, list) else ()):
+        if isinstance(rule, dict):
+            for key, feature in _RULE_KEYS.items():
+                if key in rule:
+                    yield Unbuilt(("routes", index, key), feature, remove)
+            yield from _in_rule(rule, ("routes", index))
+
+
+def _in_rule(rule: Any, location: Location) -> Iterator[Unbuilt]:
+    if not isinstance(rule, dict):
+        return
+    for (key, value), advice in _VALUES.items():
+        if rule.get(key) == value:
+            yield Unbuilt((*location, key), f"`{key}: {value}`", advice)
+    sticky = rule.get("sticky")
+    for position, source in enumerate(sticky if isinstance(sticky, list) else ()):
+        if isinstance(source, str) and (source == "principal" or source.startswith("session:")):
+            yield Unbuilt(
+                (*location, "sticky", position),
+                f"`sticky: {source}`",
+                "use header:NAME, cookie:NAME or ip",
+            )
