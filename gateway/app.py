@@ -24,7 +24,7 @@ from gateway.importing import import_app
 from gateway.inventory import LegacyRoutes, NativeRoutes, NoNative, OpaqueLegacy, route_path
 from gateway.legacy import Bridge, Pool
 from gateway.lifespan import NestedLifespan
-from gateway.loading import Loaded, load, load_mapping
+from gateway.loading import Loaded, in_order, load, load_mapping
 from gateway.lock import verify_lock
 from gateway.native import NativeApp
 from gateway.snapshot import Snapshot, SnapshotStore
@@ -179,7 +179,7 @@ class Gateway:
         policy, unset = _policy(loaded)
         problems += unset
         if not all(problem.warning for problem in problems):
-            raise ConfigError(problems)
+            raise ConfigError(in_order(problems))
         digest = hashlib.blake2b(loaded.config.model_dump_json().encode(), digest_size=6)
         return Snapshot(
             config=loaded.config,

@@ -474,6 +474,8 @@ class _Compiler:
             route for route in routes if rule in route.considered and route.rule is not None
         ]
         key, _, wanted = rule.selector.partition(": ")
+        if shadowed and any(rule.index in pair for pair in self.collisions):
+            return
         if shadowed:
             by = shadowed[0].rule
             what = f"claims nothing: {by.id!r} is more specific everywhere" if by else ""
@@ -493,7 +495,7 @@ class _Compiler:
         choices = _choices(key, routes)
         close = difflib.get_close_matches(wanted, choices, n=1, cutoff=0.5)
         hint = f"did you mean {close[0]}?" if close else "`gateway routes` lists them all"
-        if rule.config.methods and wanted in choices:
+        if rule.config.methods and any(_same_place(rule, route) for route in routes):
             hint = "it exists, for other methods"
         self._report("no-match", rule, key, f"no route matches {methods}{wanted}", hint)
 
@@ -671,6 +673,17 @@ def _listing(ids: list[str], most: int = 3) -> str:
 def _converters(template: Template) -> tuple[str, ...]:
     same = {"default": "str", "string": "str"}
     return tuple(same.get(name, name) for name in template.converters)
+
+
+def _same_place(rule: Rule, route: Route) -> bool:
+    """Tell whether a route has the rule's template, whatever its method."""
+    template = route.legacy.template if route.legacy is not None else route.template
+    return (
+        rule.template is not None
+        and template is not None
+        and rule.config.path is not None
+        and template.segments == rule.template.segments
+    )
 
 
 def _choices(key: str, routes: list[Route]) -> list[str]:

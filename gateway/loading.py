@@ -114,9 +114,11 @@ def _read(file: Path) -> tuple[Any, dict[Location, int]]:
         tree = YAML(typ="rt").load(StringIO(text))
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        what = " ".join((error.problem or "not valid YAML").split())
+        # Only the key of a duplicate: its value could be a secret.
+        what = " ".join((error.problem or "not valid YAML").partition(" with value ")[0].split())
         line = mark.line + 1 if mark else 0
-        raise fail("yaml-syntax", what, "is the file complete?", line) from None
+        hint = "keep one of them" if "duplicate" in what else "is the file complete?"
+        raise fail("yaml-syntax", what, hint, line) from None
     except (YAMLError, ValueError) as error:
         what = " ".join(str(error).split()) or "not valid YAML"
         raise fail("yaml-syntax", what, "is the file complete?") from None
@@ -177,13 +179,15 @@ def _validate(
             if (problem := _translate(error, source)).key not in refused
             and not (error["type"] == "too_short" and error["input"])
         )
-        raise ConfigError(_in_order(problems)) from None
+        raise ConfigError(in_order(problems)) from None
     if problems:
-        raise ConfigError(_in_order(problems))
+        raise ConfigError(in_order(problems))
     return Loaded(config, source, folder)
 
 
-def _in_order(problems: list[Problem]) -> list[Problem]:
+def in_order(problems: list[Problem]) -> list[Problem]:
+    """Sort problems by where they stand: variables first, then by line."""
+
     def line(problem: Problem) -> tuple[int, str]:
         number = problem.where.rpartition(":")[2]
         return (int(number) if number.isdigit() else 0, problem.key)

@@ -1,0 +1,181 @@
+"""The command line as a user meets it: real processes, exit codes, no traceback of ours."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BROKEN = ROOT / "tests" / "configs" / "broken"
+VALID = ROOT / "tests" / "configs" / "valid"
+DEMO = "config/gateway.yaml"
+
+
+def gateway(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "gateway", *words],
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "200", **environ},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_check_accepts_the_demos_config() -> None:
+    done = gateway("check", DEMO)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "ok" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["collision", "app-raises", "half-written", "matches-nothing"])
+def test_check_reports_problems_and_exits_1(name: str) -> None:
+    done = gateway("check", str(BROKEN / f"{name}.yaml"))
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert f"{name}.yaml" in done.stderr
+
+
+def test_check_of_a_missing_file_exits_2() -> None:
+    done = gateway("check", "nowhere.yaml")
+    assert done.returncode == 2
+    assert done.stderr.startswith("nowhere.yaml: no such file")
+
+
+def test_check_speaks_json() -> None:
+    done = gateway("check", str(BROKEN / "collision.yaml"), "--json")
+    assert done.returncode == 1
+    assert {problem["code"] for problem in json.loads(done.stdout)} >= {"collision"}
+
+
+@pytest.mark.parametrize("command", ["serve", "routes", "demo"])
+def test_a_wrong_config_never_serves(command: str) -> None:
+    extra = ("--port", "0")
+    words = (command, str(BROKEN / "not-built.yaml"), *(extra if command != "routes" else ()))
+    done = gateway(*words)
+    assert done.returncode == 2
+    assert "isn't built yet" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_config_never_serves_under_plain_uvicorn() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "uvicorn", "gateway.asgi:app", "--port", "0"],
+        cwd=ROOT,
+        env={**os.environ, "GATEWAY_CONFIG": str(BROKEN / "collision.yaml")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "[collision]" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_port_in_use_is_said_in_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = gateway("serve", DEMO, "--port", str(taken.getsockname()[1]))
+    assert done.returncode == 2
+    assert "Address already in use" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_routes_lists_both_sides_and_their_coverage() -> None:
+    done = gateway("routes", DEMO, "--json")
+    assert done.returncode == 0
+    listed = json.loads(done.stdout)
+    assert {row["serves"].split()[0] for row in listed["routes"]} == {"legacy", "native"}
+    assert f"{listed['native']} of {listed['total']} routes native" in gateway("routes").stdout
+
+
+def test_match_explains_a_canary_step_by_step() -> None:
+    config = str(VALID / "canary.yaml")
+    words = ("match", "GET", "/users/7", "-H", "X-Account: alice", "--config", config)
+    done = gateway(*words)
+    assert done.returncode == 0
+    for word in ("legacy", "native", "route", "rule", "identity", "bucket", "serves"):
+        assert f"\n  {word}" in done.stdout
+    explained = json.loads(gateway(*words, "--json").stdout)
+    assert explained["reason"] == "canary"
+    assert explained["identity"] == "header:X-Account"
+    assert "alice" not in done.stdout
+
+
+def test_match_refuses_a_header_that_is_none() -> None:
+    done = gateway("match", "GET", "/", "-H", "nonsense", "--config", DEMO)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+
+
+def test_schema_names_every_key() -> None:
+    schema = json.loads(gateway("schema").stdout)
+    assert set(schema["properties"]) >= {"version", "legacy", "native", "routes", "defaults"}
+    rule = schema["$defs"]["RuleConfig"]["properties"]
+    assert set(rule) >= {"path", "prefix", "blueprint", "endpoint", "tag", "cutover", "weight"}
+
+
+def test_the_environment_overrides_a_scalar() -> None:
+    listed = gateway("routes", DEMO, "--json", GATEWAY_DEFAULTS__KILL_SWITCH="true")
+    served = json.loads(listed.stdout)["routes"]
+    assert any(row["reason"] == "kill_switch" for row in served)
+    done = gateway("check", DEMO, GATEWAY_LEGACY__THREDS="4")
+    assert done.returncode == 1
+    assert "did you mean GATEWAY_LEGACY__THREADS?" in done.stderr
+
+
+def test_lock_is_written_verified_and_missed(tmp_path: Path) -> None:
+    config = tmp_path / "gateway.yaml"
+    config.write_text((VALID / "canary.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    assert gateway("lock", str(config), "--check").returncode == 1
+    assert gateway("lock", str(config)).returncode == 0
+    assert gateway("lock", str(config), "--check").returncode == 0
+    lock = tmp_path / "routes.lock"
+    lock.write_text(lock.read_text(encoding="utf-8") + "legacy GET /gone gone\n", encoding="utf-8")
+    done = gateway("check", str(config))
+    assert done.returncode == 1
+    assert "legacy GET /gone gone is locked but no longer there" in done.stderr
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_serve_answers_and_ends_on_sigterm(workers: str) -> None:
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gateway", "serve", str(VALID / "canary.yaml"),
+         "--port", str(port), "--workers", workers],
+        cwd=ROOT,
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                url = f"http://127.0.0.1:{port}"
+                with urllib.request.urlopen(f"{url}/-/ready", timeout=5) as answer:
+                    assert json.load(answer)["status"] == "ready"
+                with urllib.request.urlopen(f"{url}/items/", timeout=5) as answer:
+                    assert answer.read() == b"items"
+                break
+            except OSError:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=30)
+    assert process.returncode in (0, -signal.SIGTERM)
