@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from gateway.observe import Exchange
 
-_BAR = 24
+_BAR = 10
 _REFRESH = 0.5  # seconds
 _START_PATIENCE = 30.0  # seconds
 
@@ -62,17 +62,9 @@ class _Board:
 
     def __rich__(self) -> Group:
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for column in (
-            "ROUTE",
-            "CUTOVER",
-            "LEGACY",
-            "NATIVE",
-            "SHARE OF NATIVE",
-            "LEGACY ms",
-            "NATIVE ms",
-            "5xx",
-        ):
-            table.add_column(column)
+        table.add_column("ROUTE", no_wrap=True)
+        for column in ("CUTOVER", "LEGACY", "NATIVE", "SHARE", "ms LEGACY", "ms NATIVE", "5xx"):
+            table.add_column(column, no_wrap=True)
         for (name, cutover), tally in sorted(self._tallies.items()):
             total = tally.legacy + tally.native
             filled = round(_BAR * tally.native / total) if total else 0

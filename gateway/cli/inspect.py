@@ -101,10 +101,13 @@ def _static(route: Route, gateway: Gateway) -> tuple[str, Reason]:
 def routes(config: ConfigArgument = None, json: JsonOption = False) -> None:
     """List every route of both apps: who has it, which rule governs it, who serves it and why."""
     gateway = Gateway(config=chosen(config))
-    rows = [_row(route, gateway) for route in _listed(gateway)]
-    native = sum(row["serves"] != "legacy" for row in rows)
+    listed = _listed(gateway)
+    rows = [_row(route, gateway) for route in listed]
+    # FastAPI's own pages (/docs and its like) are nobody's work: they don't count.
+    counted = [row for row, route in zip(rows, listed, strict=True) if not _is_frameworks(route)]
+    native = sum(row["serves"] == "native" for row in counted)
     if json:
-        print_json({"routes": rows, "native": native, "total": len(rows)})
+        print_json({"routes": rows, "native": native, "total": len(counted)})
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("METHOD", "PATH", "LEGACY", "NATIVE", "CUTOVER", "SERVES", "WHY"):
@@ -116,7 +119,15 @@ def routes(config: ConfigArgument = None, json: JsonOption = False) -> None:
         cells = (row["method"], row["path"], row["legacy"], row["native"], row["cutover"])
         table.add_row(*(Text(cell) for cell in cells), Text(row["serves"], colour), Text(why))
     out.print(table)
-    out.print(f"\n{native} of {len(rows)} routes native")
+    out.print(f"\n{native} of {len(counted)} routes native")
+
+
+def _is_frameworks(route: Route) -> bool:
+    return (
+        route.coverage is Coverage.ONLY_NATIVE
+        and route.native is not None
+        and route.native.module.startswith("fastapi.")
+    )
 
 
 def _listed(gateway: Gateway) -> list[Route]:

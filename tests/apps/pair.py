@@ -75,4 +75,5 @@ def make_with_arguments(settings: dict[str, str]) -> Flask:
 
 def make_broken() -> Flask:
     """Fail as a factory that misses its settings does."""
-    return Flask({}["DATABASE_URL"])
+    settings: dict[str, str] = {}
+    return Flask(settings["DATABASE_URL"])

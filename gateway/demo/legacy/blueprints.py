@@ -1,0 +1,13 @@
+"""All blueprints in one place, so that the modules with the views can import them freely."""
+
+from __future__ import annotations
+
+from flask import Blueprint
+
+site = Blueprint("site", __name__)
+items = Blueprint("items", __name__, url_prefix="/items")
+users = Blueprint("users", __name__)
+files = Blueprint("files", __name__, url_prefix="/files")
+api_v1 = Blueprint("api_v1", __name__, url_prefix="/api/v1")
+
+ALL = (site, items, users, files, api_v1)

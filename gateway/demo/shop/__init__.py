@@ -1,0 +1,1 @@
+"""The shop's domain: tables, database and rules, without any web framework."""
