@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from flask import Flask
 from starlette.applications import Starlette
@@ -15,6 +16,7 @@ from starlette.responses import PlainTextResponse
 
 from gateway.admin.probes import Phase, serve_probe
 from gateway.compiling import compile_table
+from gateway.cors import cors_problems
 from gateway.cutover import Policy, Tester
 from gateway.dispatch import Dispatcher
 from gateway.exceptions import AppImportError, ConfigError, GatewayError
@@ -111,6 +113,14 @@ class Gateway:
             await self._lifespan(scope, receive, send)
             return
         path: str = scope["path"]
+        if not path.startswith("/") and "://" in path:
+            # Absolute-form (RFC 9112, section 3.2.2), which h11 hands on as it came: both the
+            # table and the apps must see one and the same path.
+            path = "/" + path.partition("://")[2].partition("/")[2]
+            raw = scope.get("raw_path") or quote(path).encode()
+            if b"://" in raw:
+                raw = b"/" + raw.partition(b"://")[2].partition(b"/")[2]
+            scope = {**scope, "path": path, "raw_path": raw}
         # The cheap test first: it is paid by every request.
         if self._prefix in path:
             path = route_path(scope)
@@ -176,6 +186,7 @@ class Gateway:
         problems = list(compiled.problems)
         if self._verify_lock:
             problems += verify_lock(loaded, compiled.table)
+        problems += cors_problems(loaded, compiled.table, self.legacy, self.native)
         policy, unset = _policy(loaded)
         problems += unset
         if not all(problem.warning for problem in problems):

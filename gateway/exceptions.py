@@ -7,9 +7,14 @@
     ├── AppImportError         an import string could not be turned into an app
     ├── LockError              routes.lock is missing, unreadable or no longer true
     ├── LifespanError          a request came before the server ran the lifespan
+    ├── AnswerAbortedError     an answer broke off after its first byte
     └── RequestRefused         one request can't be served; carries the HTTP status
         ├── QueueFull          503: the legacy pool and its queue are full
         ├── QueueTimeout       503: waited longer than `legacy.queue_timeout`
+        ├── ShuttingDown       503: the process takes no more legacy requests
+        ├── SpoolFull          503: all spooled bodies together reached `legacy.spool_limit`
+        ├── DiskFull           507: the disk for spooled bodies is full
+        ├── BodyTimeout        408: the client sent nothing for `legacy.body_timeout`
         ├── BodyTooLarge       413: above `legacy.max_body`
         └── BadRequest         400: the request can't be handed to a WSGI app unambiguously
 
@@ -102,6 +107,34 @@ class BadRequest(RequestRefused):
     """The request is ambiguous for a WSGI app, e.g. two Content-Type headers (400)."""
 
     status = 400
+
+
+class ShuttingDown(RequestRefused):
+    """The process takes no more legacy requests (503)."""
+
+    status = 503
+
+
+class SpoolFull(RequestRefused):
+    """All spooled bodies together reached `legacy.spool_limit` (503, with Retry-After)."""
+
+    status = 503
+
+
+class DiskFull(RequestRefused):
+    """The disk for spooled bodies has no space left (507, RFC 4918, section 11.5)."""
+
+    status = 507
+
+
+class BodyTimeout(RequestRefused):
+    """The client sent nothing of its body for `legacy.body_timeout` (408)."""
+
+    status = 408
+
+
+class AnswerAbortedError(GatewayError):
+    """An answer broke off after its first byte left; the server must close the connection."""
 
 
 class Handover(BaseException):

@@ -307,7 +307,8 @@ class RouteTable:
         if overlays is not None and (match := self._overlay(scope, method, overlays)):
             return match
         units = self.by_legacy.get(key)
-        unit = units.get(method) if units is not None else None
+        # Werkzeug reads `get` as `GET` and runs its view.
+        unit = units.get(method.upper()) if units is not None else None
         if unit is None:
             # A rule added after the table was compiled, or a method on a rule without any list.
             return Match(None, (Backend.LEGACY, Reason.ONLY_LEGACY))
@@ -317,10 +318,14 @@ class RouteTable:
         if not names:
             return None
         found = self.native.find(scope)
-        if found is None or found.outcome != "full":
-            return None
-        name = native_key(found.endpoint, method)
-        return self.by_native[name].pick(scope) if name in names else None
+        if found is not None and found.outcome == "full":
+            name = native_key(found.endpoint, method)
+            return self.by_native[name].pick(scope) if name in names else None
+        if method == "HEAD":
+            # The route has been taken over from a wider one that answers HEAD: so does its GET.
+            get = self._overlay({**scope, "method": "GET"}, "GET", names)
+            return Match(get.route, get.forced, head=True) if get is not None else None
+        return None
 
     def _native_only(self, scope: Scope, method: str, answer: LegacyAnswer) -> Match:
         found = self.native.find(scope)

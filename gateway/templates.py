@@ -15,7 +15,7 @@ from functools import cached_property
 ONE, MANY = "{}", "{*}"
 
 # Werkzeug, "Rule Format": <converter(arguments):name>; Starlette, "Path Parameters": {name:conv}.
-_FLASK = re.compile(r"<(?:(?P<conv>[a-zA-Z_]\w*)(?:\((?P<args>[^>]*)\))?:)?(?P<name>[a-zA-Z_]\w*)>")
+_FLASK = re.compile(r"<(?:(?P<conv>[a-zA-Z_]\w*)(?:\((?P<args>.*?)\))?:)?(?P<name>[a-zA-Z_]\w*)>")
 _FASTAPI = re.compile(r"{(?P<name>[a-zA-Z_]\w*)(?::(?P<conv>[a-zA-Z_]\w*))?}")
 _SLASHES = re.compile(r"/{2,}")
 

@@ -12,14 +12,8 @@ from collections import deque
 from concurrent.futures import CancelledError
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from gateway.exceptions import BodyTooLarge, RequestRefused
-from gateway.legacy.refusals import (
-    BodyTimeout,
-    ClientLeftError,
-    ClientStalledError,
-    DiskFull,
-    SpoolFull,
-)
+from gateway.exceptions import BodyTimeout, BodyTooLarge, DiskFull, RequestRefused, SpoolFull
+from gateway.legacy.refusals import ClientLeftError, ClientStalledError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

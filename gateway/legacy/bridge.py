@@ -10,7 +10,7 @@ import asyncio
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from gateway.exceptions import GatewayError, RequestRefused
+from gateway.exceptions import BodyTimeout, GatewayError, RequestRefused
 from gateway.legacy.body import (
     BodyFeed,
     SpoolBudget,
@@ -23,7 +23,7 @@ from gateway.legacy.call import Call
 from gateway.legacy.delivery import Delivery
 from gateway.legacy.environ import EnvironBuilder
 from gateway.legacy.pool import Doorbell
-from gateway.legacy.refusals import BodyTimeout, send_text
+from gateway.legacy.refusals import send_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -107,7 +107,9 @@ class Bridge:
                     return
                 call.body = spooled
                 environ["wsgi.input"] = spooled.stream
-                if declared != spooled.size and (declared is not None or spooled.size):
+                if declared != spooled.size and (
+                    declared is not None or spooled.size or "HTTP_TRANSFER_ENCODING" in environ
+                ):
                     # The body is no longer chunked and its length is known (RFC 9112, 7.1.3).
                     environ["CONTENT_LENGTH"] = str(spooled.size)
                     environ.pop("HTTP_TRANSFER_ENCODING", None)

@@ -20,10 +20,10 @@ import threading
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, cast
 
-from gateway.exceptions import Handover, RequestRefused
+from gateway.exceptions import AnswerAbortedError, Handover, RequestRefused
 from gateway.legacy.body import BLOCK_BYTES, Spool
 from gateway.legacy.headers import encode_headers
-from gateway.legacy.refusals import AnswerAbortedError, ClientLeftError
+from gateway.legacy.refusals import ClientLeftError
 
 if TYPE_CHECKING:
     import asyncio
@@ -43,6 +43,7 @@ MAX_CACHED_STATUSES = 256
 
 _codes: dict[object, int] = {}
 _NO_BODY = frozenset({204, 205, 304})  # RFC 9110, sections 15.3.5, 15.3.6 and 15.4.5
+_NO_LENGTH = frozenset({204, 304})  # a 205 says that its length is 0 (RFC 9110, section 15.3.6)
 
 
 class Call:
@@ -190,7 +191,7 @@ class Call:
         self.status = self._status
         if self._left is not None:
             # None in a 204 (RFC 9110, section 8.6), and servers would wait for a 304's bytes.
-            if self.status not in _NO_BODY:
+            if self.status not in _NO_LENGTH:
                 self.headers.append((b"content-length", b"%d" % self._left))
         elif not self._bodiless and self.environ["SERVER_PROTOCOL"] == "HTTP/1.0":
             self._holding = not _is_event_stream(self.headers)

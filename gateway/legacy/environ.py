@@ -64,6 +64,7 @@ class EnvironBuilder:
         self._keys: dict[bytes, str] = {}
         self._template: dict[str, Any] = {
             "SCRIPT_NAME": "",
+            "SERVER_SOFTWARE": "gateway",
             "wsgi.version": (1, 0),
             "wsgi.multithread": True,
             "wsgi.multiprocess": True,

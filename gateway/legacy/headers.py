@@ -19,7 +19,6 @@ _HOP_BY_HOP = frozenset(
     {
         b"connection",
         b"keep-alive",
-        b"proxy-authenticate",
         b"proxy-authorization",
         b"te",
         b"trailer",

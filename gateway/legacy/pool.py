@@ -9,8 +9,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from gateway.exceptions import LifespanError, QueueFull, RequestRefused
-from gateway.legacy.refusals import ShuttingDown
+from gateway.exceptions import LifespanError, QueueFull, RequestRefused, ShuttingDown
 
 if TYPE_CHECKING:
     from collections.abc import Callable

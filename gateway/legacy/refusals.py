@@ -6,40 +6,10 @@ import asyncio
 import http
 from typing import TYPE_CHECKING
 
-from gateway.exceptions import GatewayError, RequestRefused
-
 if TYPE_CHECKING:
     from starlette.types import Receive, Send
 
 LINGER_SECONDS = 1.0
-
-
-class ShuttingDown(RequestRefused):
-    """The process takes no more legacy requests (503)."""
-
-    status = 503
-
-
-class SpoolFull(RequestRefused):
-    """All spooled bodies together reached `legacy.spool_limit` (503, with Retry-After)."""
-
-    status = 503
-
-
-class DiskFull(RequestRefused):
-    """The disk for spooled bodies has no space left (507, RFC 4918, section 11.5)."""
-
-    status = 507
-
-
-class BodyTimeout(RequestRefused):
-    """The client sent nothing of its body for `legacy.body_timeout` (408)."""
-
-    status = 408
-
-
-class AnswerAbortedError(GatewayError):
-    """An answer broke off after its first byte left; the server must close the connection."""
 
 
 class ClientLeftError(ConnectionResetError):

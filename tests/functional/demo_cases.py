@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 TOKEN = {"X-Token": DEFAULT_TOKEN}
 JSON = {"Content-Type": "application/json"}
 ACCOUNT = {"X-Account": "account-07"}
+#: No 64-bit integer: SQLite refuses it, and clients may send it.
+BEYOND = 10**30
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +170,15 @@ _ITEMS: tuple[Case, ...] = (
         "show an item that isn't there", "GET", "/items/4711",
         Expect(404, {"error": "no item 4711"}), "canary", TOKEN | ACCOUNT,
     ),
+    _same(
+        "show an item beyond what SQLite counts", "GET", f"/items/{BEYOND}",
+        Expect(404, {"error": f"no item {BEYOND}"}), "canary", TOKEN | ACCOUNT,
+    ),
+    Case(
+        "store an item beyond what SQLite counts", "POST", "/items/",
+        Expect(400, {"error": "size is too large"}), NATIVE_422, "native",
+        TOKEN | JSON, b'{"item_name": "x", "size": %d}' % BEYOND,
+    ),
     _same("show an item without a token", "GET", "/items/1", _STOLEN, "canary", ACCOUNT),
     _same("list items without a token", "GET", "/items/", _STOLEN, "canary", ACCOUNT),
     Case(
@@ -203,6 +214,19 @@ _USERS: tuple[Case, ...] = (
         "store a user without a password", "POST", "/user",
         Expect(400, {"error": "password is required"}), NATIVE_422, "legacy",
         JSON, b'{"name": "yan", "email": "yan@shop.example"}',
+    ),
+    Case(
+        "store a list as a user", "POST", "/user",
+        Expect(400, {"error": "this is no user"}), NATIVE_422, "legacy", JSON, b"[]",
+    ),
+    Case(
+        "store a user whose password is a number", "POST", "/user",
+        Expect(400, {"error": "this is no user"}), NATIVE_422, "legacy",
+        JSON, b'{"name": "yan", "email": "yan@shop.example", "password": 5}',
+    ),
+    _same(
+        "show a user beyond what SQLite counts", "GET", f"/user/{BEYOND}",
+        Expect(404, {"error": f"no user {BEYOND}"}), "canary", ACCOUNT,
     ),
     Case(
         # S3: the intended difference.
@@ -273,6 +297,10 @@ _API: tuple[Case, ...] = (
         Expect(200, text='"page":1,"per_page":100'), NATIVE_404, "legacy",
     ),
     Case(
+        "version 1 has no page beyond what SQLite counts", "GET", f"/api/v1/items?page={BEYOND}",
+        Expect(200, text='"items":[]'), NATIVE_404, "legacy",
+    ),
+    Case(
         "version 1 shows an item", "GET", "/api/v1/items/1",
         Expect(
             200,
@@ -307,6 +335,11 @@ _API: tuple[Case, ...] = (
     Case(
         "version 2 refuses nonsense", "GET", "/api/v2/items?page=x",
         Expect(404, {"error": "Not Found", "status": 404}), NATIVE_422, "native",
+    ),
+    Case(
+        "version 2 has no page beyond what SQLite counts", "GET", f"/api/v2/items?page={BEYOND}",
+        Expect(404, {"error": "Not Found", "status": 404}),
+        Expect(200, {"items": [], "total": ID, "next": None}), "native",
     ),
     Case(
         "version 2 shows an item", "GET", "/api/v2/items/1",

@@ -246,21 +246,9 @@ QUIRKS = (
     ),
     Quirk(
         r"\(chunked, no chunk\)$",
-        _LENGTH,
-        "the 501 names SERVER_SOFTWARE, which PEP 3333 leaves to the server; the bridge has none",
+        _LENGTH | {"status", "header:content-type"},
+        "the same for an empty chunked body: it is handed on with a length of 0",
         native=_LENGTH | {"status", "header:content-type"},
-    ),
-    Quirk(
-        r" /status/205$",
-        frozenset({"header:content-length"}),
-        "the bridge sends no Content-Length with a 205, Werkzeug's says 0",
-        native=frozenset(),
-    ),
-    Quirk(
-        r" /status/407$",
-        frozenset({"header:proxy-authenticate"}),
-        "the bridge drops hop-by-hop headers (PEP 3333 forbids them to apps), as gunicorn does",
-        native=frozenset(),
     ),
     Quirk(
         r" /status/(600|999)$",

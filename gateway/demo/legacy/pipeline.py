@@ -14,6 +14,7 @@ from flask import g, request
 from gateway.demo.legacy import db
 from gateway.demo.legacy.errors import BadInputError
 from gateway.demo.shop.catalog import add_item
+from gateway.demo.shop.models import LARGEST
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,8 @@ def process_data() -> dict[str, Any]:
         raise BadInputError(f"{error.args[0]} is required") from None
     except (AttributeError, TypeError, ValueError):
         raise BadInputError("this is no item") from None
+    if abs(size) > LARGEST:
+        raise BadInputError("size is too large")
     item = add_item(db.session(), item_name, size, tags)
     data = {"id": item.id, "item_name": item.item_name, "size": item.size, "tags": item.tags}
     return {"data": data, "token": g.token}

@@ -21,9 +21,13 @@ if TYPE_CHECKING:
 def create_user() -> ResponseReturnValue:
     """Store a new user."""
     payload = request.get_json()
+    if not isinstance(payload, dict):
+        raise BadInputError("this is no user")
     missing = [key for key in ("name", "email", "password") if not payload.get(key)]
     if missing:
         raise BadInputError(f"{missing[0]} is required")
+    if not all(isinstance(payload[key], str) for key in ("name", "email", "password")):
+        raise BadInputError("this is no user")
     user = add_user(db.session(), payload["name"], payload["email"], payload["password"])
     return jsonify(message="user created", id=user.id), 201
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
+from gateway.demo.shop.models import LARGEST
+
 #: Written as legacy writes it, `+00:00`, where Pydantic would write `Z`.
 Timestamp = Annotated[datetime, PlainSerializer(datetime.isoformat, return_type=str)]
 Required = Annotated[str, Field(min_length=1)]
@@ -16,7 +18,7 @@ class Item(BaseModel):
     """An item to be stored."""
 
     item_name: str
-    size: int = 0
+    size: Annotated[int, Field(ge=-LARGEST, le=LARGEST)] = 0
     tags: set[str] = set()
 
 

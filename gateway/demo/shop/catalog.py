@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 
 from gateway.demo.shop.errors import NotFoundError
-from gateway.demo.shop.models import Item
+from gateway.demo.shop.models import LARGEST, Item
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -38,7 +38,7 @@ def add_item(session: Session, item_name: str, size: int, tags: Iterable[str]) -
 
 def find_item(session: Session, item_id: int) -> Item:
     """Return an item; raise NotFoundError."""
-    item = session.get(Item, item_id)
+    item = session.get(Item, item_id) if item_id <= LARGEST else None
     if item is None:
         raise NotFoundError(f"no item {item_id}")
     return item
@@ -46,10 +46,9 @@ def find_item(session: Session, item_id: int) -> Item:
 
 def list_items(session: Session, page: int, per_page: int) -> Page:
     """Return one page of the items by id."""
+    offset = min((page - 1) * per_page, LARGEST)
     total = session.scalar(select(func.count()).select_from(Item)) or 0
-    items = session.scalars(
-        select(Item).order_by(Item.id).offset((page - 1) * per_page).limit(per_page)
-    ).all()
+    items = session.scalars(select(Item).order_by(Item.id).offset(offset).limit(per_page)).all()
     return Page(items, page, per_page, total)
 
 

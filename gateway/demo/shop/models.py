@@ -8,6 +8,9 @@ from typing import Any
 from sqlalchemy import JSON, DateTime, Dialect, String, TypeDecorator
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+#: The largest number that SQLite stores. Python's have no end, and clients send what they like.
+LARGEST = 2**63 - 1
+
 
 class UtcDateTime(TypeDecorator[datetime]):
     """An aware UTC time. SQLite stores no time zone, so it is added again on the way out."""

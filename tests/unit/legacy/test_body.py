@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.config import LegacyConfig
+from gateway.exceptions import BodyTimeout, DiskFull, SpoolFull
 from gateway.legacy.body import (
     BodyFeed,
     Spool,
@@ -23,7 +24,6 @@ from gateway.legacy.body import (
     StreamReader,
     read_whole,
 )
-from gateway.legacy.refusals import BodyTimeout, DiskFull, SpoolFull
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -54,6 +54,7 @@ def test_the_case_of_a2wsgis_own_tests() -> None:
         "REMOTE_PORT": "1453",
         "REQUEST_METHOD": "GET",
         "REQUEST_URI": target,
+        "SERVER_SOFTWARE": "gateway",
         "SCRIPT_NAME": "",
         "SERVER_NAME": "www.example.org",
         "SERVER_PORT": "443",

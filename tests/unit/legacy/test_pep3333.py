@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gateway.config import LegacyConfig
-from gateway.exceptions import GatewayError, LifespanError
+from gateway.exceptions import AnswerAbortedError, GatewayError, LifespanError
 from gateway.legacy import Bridge, Pool
-from gateway.legacy.refusals import AnswerAbortedError
 from tests.unit.legacy.conftest import call, make_scope
 
 if TYPE_CHECKING:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.exceptions import LifespanError, QueueFull
+from gateway.exceptions import LifespanError, QueueFull, ShuttingDown
 from gateway.legacy import Pool
 from gateway.legacy.pool import Doorbell
-from gateway.legacy.refusals import ShuttingDown
 from tests.functional.bridge.conftest import eventually
 
 if TYPE_CHECKING:
