@@ -54,11 +54,10 @@ class Dispatcher:
         decision = decide(match, scope, snapshot.policy)
         if snapshot.policy.tester is not None:
             scope = _without_header(scope, snapshot.policy.tester.secret_header)
-        answer = _wrap(snapshot, decision, scope, send)
         if not self.observers:
-            await self._serve(snapshot, match, decision, scope, receive, answer)
+            await self._serve(snapshot, match, decision, scope, receive, send)
             return
-        await self._observed(snapshot, match, decision, scope, receive, answer)
+        await self._observed(snapshot, match, decision, scope, receive, send)
 
     async def _observed(
         self,
@@ -78,14 +77,15 @@ class Dispatcher:
             await send(message)
 
         started = time.perf_counter()
+        served = (match, decision)
         try:
-            await self._serve(snapshot, match, decision, scope, receive, watch)
+            served = await self._serve(snapshot, match, decision, scope, receive, watch)
         finally:
             exchange = Exchange(
                 method=scope["method"],
                 path=scope["path"],
-                match=match,
-                decision=decision,
+                match=served[0],
+                decision=served[1],
                 status=status,
                 duration=time.perf_counter() - started,
                 revision=snapshot.revision,
@@ -100,16 +100,18 @@ class Dispatcher:
         scope: Scope,
         receive: Receive,
         send: Send,
-    ) -> None:
+    ) -> tuple[Match, Decision]:
+        """Serve the request; return what it was served by, which a handover changes."""
+        answer = _wrap(snapshot, decision, scope, send)
         if decision.backend is Backend.NATIVE:
-            await self._native(match, scope, receive, send)
-            return
+            await self._native(match, scope, receive, answer)
+            return match, decision
         extra: dict[str, Any] | None = None
         if self.locked:
             extra = {ENVIRON_KEY: Passport(snapshot.table, snapshot.policy, match, scope)}
         body = match.route.body if match.route is not None else snapshot.config.legacy.body
         try:
-            await self.legacy.serve(scope, receive, send, body=body, environ_extra=extra)
+            await self.legacy.serve(scope, receive, answer, body=body, environ_extra=extra)
         except RetiredRoute as retired:
             logger.warning(
                 "%s %s: middleware inside legacy turned it into %s %s, which native serves now",
@@ -117,13 +119,16 @@ class Dispatcher:
                 route_path(scope),
                 retired.method,
                 retired.path,
-                extra={"reason": Reason.RETIRED.value},
             )
+            handed = Decision(Backend.NATIVE, Reason.RETIRED, mint=decision.mint)
             rewritten = _rewritten(scope, retired)
-            await self._native(retired.match, rewritten, retired.receive, send)
+            answer = _wrap(snapshot, handed, rewritten, send)
+            await self._native(retired.match, rewritten, retired.receive, answer)
+            return retired.match, handed
         except Handover as handover:
             logger.error("legacy handed over %s without a route", scope["path"], exc_info=handover)
-            await PlainTextResponse("Internal Server Error", 500)(scope, receive, send)
+            await PlainTextResponse("Internal Server Error", 500)(scope, receive, answer)
+        return match, decision
 
     async def _native(self, match: Match, scope: Scope, receive: Receive, send: Send) -> None:
         if self.native is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -71,7 +71,7 @@ def native_app() -> FastAPI:
         return {"from": "native"}
 
     @app.delete("/items")
-    def delete(payload: Any = Body(None)) -> dict[str, Any]:
+    def delete(payload: Annotated[Any, Body()] = None) -> dict[str, Any]:
         ran.append("delete")
         return {"deleted": payload}
 
@@ -470,10 +470,10 @@ def test_the_preflight_of_a_canary_is_legacy_s() -> None:
         "weight": 100,
         "sticky": ["ip"],
     }
-    with serve(gateway(legacy_app(), native_app(), rule)) as base:
-        with httpx.Client(base_url=base) as client:
-            assert side(client.get("/canary")) == "native"
-            assert side(preflight(client, "/canary", "GET")) == "legacy"
+    gate = gateway(legacy_app(), native_app(), rule)
+    with serve(gate) as base, httpx.Client(base_url=base) as client:
+        assert side(client.get("/canary")) == "native"
+        assert side(preflight(client, "/canary", "GET")) == "legacy"
 
 
 # -- WebSockets -----------------------------------------------------------------------------------

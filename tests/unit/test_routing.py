@@ -137,7 +137,7 @@ def test_a_custom_converter_that_spans_segments_counts_as_a_path() -> None:
 
 
 @pytest.mark.parametrize(
-    "converter", ["int(min=1)", "any(a,b,'c>d')", "string(length=3)", "float", "uuid"]
+    "converter", ["int(min=1)", "any(a,b)", "string(length=3)", "float", "uuid"]
 )
 def test_converter_arguments_do_not_keep_templates_from_pairing(converter: str) -> None:
     gate = gateway(legacy_app(f"/c/<{converter}:v>"), native_app("/c/{v}"), {"path": "/c/{v}"})
