@@ -160,6 +160,7 @@ class _Compiler:
             overlays=overlays,
             flagged=frozenset[NativeKey]().union(*overlays.values()),
             concrete=concrete,
+            folded=self._folded(by_native) if self.legacy.opaque else (),
             wide={
                 id(endpoint.ref): endpoint.template.rank
                 for endpoint in legacy_endpoints
@@ -366,6 +367,18 @@ class _Compiler:
             found.append((self._rank(rule, "*"), Concrete(rule.template, prefix, named, unit)))
         found.sort(key=lambda entry: entry[0], reverse=True)
         return tuple(concrete for _, concrete in found)
+
+    @staticmethod
+    def _folded(by_native: dict[NativeKey, Unit]) -> tuple[tuple[Template, str, Match], ...]:
+        return tuple(
+            (match.route.template, match.route.method, match)
+            for unit in by_native.values()
+            for match in unit.matches
+            if match.route is not None
+            and match.route.template is not None
+            and match.route.rule is not None
+            and match.route.cutover != "legacy"
+        )
 
     @staticmethod
     def _hosted(route: Route) -> Unit:

@@ -52,8 +52,6 @@ class Dispatcher:
         snapshot = self.snapshots.current
         match = snapshot.table.match(scope)
         decision = decide(match, scope, snapshot.policy)
-        if snapshot.policy.tester is not None:
-            scope = _without_header(scope, snapshot.policy.tester.secret_header)
         if not self.observers:
             await self._serve(snapshot, match, decision, scope, receive, send)
             return
@@ -103,12 +101,15 @@ class Dispatcher:
     ) -> tuple[Match, Decision]:
         """Serve the request; return what it was served by, which a handover changes."""
         answer = _wrap(snapshot, decision, scope, send)
+        asked = scope
+        if snapshot.policy.tester is not None:
+            scope = _without_header(scope, snapshot.policy.tester.secret_header)
         if decision.backend is Backend.NATIVE:
             await self._native(match, scope, receive, answer)
             return match, decision
         extra: dict[str, Any] | None = None
         if self.locked:
-            extra = {ENVIRON_KEY: Passport(snapshot.table, snapshot.policy, match, scope)}
+            extra = {ENVIRON_KEY: Passport(snapshot.table, snapshot.policy, match, asked)}
         body = match.route.body if match.route is not None else snapshot.config.legacy.body
         try:
             await self.legacy.serve(scope, receive, answer, body=body, environ_extra=extra)

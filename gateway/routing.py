@@ -238,6 +238,7 @@ class RouteTable:
     `by_legacy` is keyed by `id` of the Werkzeug rule, which `legacy` keeps alive. `overlays` holds,
     per legacy rule, the flagged native-only routes that are more specific than it; `flagged` is
     their union. `wide` ranks the legacy rules with an open parameter, for `concrete` to beat.
+    `folded` holds what has moved away from a legacy app that may be lenient about spellings.
     """
 
     routes: tuple[Route, ...]
@@ -249,6 +250,7 @@ class RouteTable:
     overlays: Mapping[int, frozenset[NativeKey]]
     flagged: frozenset[NativeKey]
     concrete: tuple[Concrete, ...]
+    folded: tuple[tuple[Template, str, Match], ...]
     wide: Mapping[int, tuple[int, ...]]
     paired: frozenset[tuple[str, ...]]
     static: Mapping[tuple[str, str], Match]
@@ -289,7 +291,18 @@ class RouteTable:
             return _REFUSED
         if self.concrete and (claimed := self._concrete(scope, method, path, (4,))) is not None:
             return claimed
-        return self._native_only(scope, method, answer)
+        match = self._native_only(scope, method, answer)
+        if answer.outcome == "unknown" and match is _NEITHER and self.folded:
+            return self._folded(method, normalise(path)) or match
+        return match
+
+    def _folded(self, method: str, folded: str) -> Match | None:
+        """Return the moved route that a lenient legacy app could read this spelling as."""
+        wanted = ("GET",) if method == "HEAD" else (method,)
+        for template, moved, match in self.folded:
+            if moved in wanted and template.regex.match(folded):
+                return match
+        return None
 
     def _concrete(
         self, scope: Scope, method: str, path: str, rank: tuple[int, ...]
@@ -379,11 +392,9 @@ class RouteTable:
     def _template(self, found: Found) -> tuple[str, ...]:
         return native_template(found.endpoint).segments
 
-    def for_legacy_rule(self, ref: object, method: str, scope: Scope) -> Match | None:
-        """Return the match of a Werkzeug rule that Flask itself has found, or None."""
-        units = self.by_legacy.get(id(ref))
-        unit = units.get(method) if units is not None else None
-        return unit.pick(scope) if unit is not None else None
+    def for_legacy_rule(self, ref: object, scope: Scope) -> Match:
+        """Return the match of a Werkzeug rule that Flask itself has found for `scope`."""
+        return self._legacy_rule(scope, scope["method"], LegacyAnswer("rule", ref))
 
     def allowed(self, scope: Scope) -> frozenset[str]:
         """List the methods that either side serves at the request's path, for `Allow`."""

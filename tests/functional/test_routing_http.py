@@ -374,6 +374,39 @@ def test_what_is_handed_over_says_that_native_served_it() -> None:
         assert side(client.get("/app/items/")) == "native"
 
 
+def test_head_behind_a_stripped_prefix_is_native_s_get_without_its_body() -> None:
+    with behind(prefix_strip) as (base, ran), httpx.Client(base_url=base) as client:
+        head = client.head("/app/items/")
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers["content-length"] == client.get("/items/").headers["content-length"]
+        assert ran == ["items", "items"]
+
+
+def test_a_tester_picks_legacy_behind_a_stripped_prefix_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TESTER_SECRET", "open sesame")
+    legacy = legacy_app()
+    legacy.wsgi_app = prefix_strip(legacy.wsgi_app)  # type: ignore[method-assign, assignment]
+    gate = gateway(legacy, native_app(), tester={"secret_env": "TESTER_SECRET"})
+    headers = {"X-Cutover": "legacy", "X-Cutover-Secret": "open sesame"}
+    with serve(gate) as base:
+        assert httpx.get(f"{base}/items/", headers=headers).text == RETIRED
+        assert httpx.get(f"{base}/app/items/", headers=headers).text == RETIRED
+
+
+def test_a_canary_behind_a_stripped_prefix_keeps_a_client_on_its_side() -> None:
+    rule = {
+        "path": "/canary",
+        "methods": ["GET"],
+        "cutover": "canary",
+        "weight": 50,
+        "sticky": ["cookie:gw_id"],
+    }
+    with behind(prefix_strip, rule) as (base, _), httpx.Client(base_url=base) as client:
+        assert len({client.get("/app/canary").text for _ in range(40)}) == 1
+
+
 # -- redirects, B3, B4, B5 ------------------------------------------------------------------------
 
 

@@ -18,7 +18,7 @@ import pytest
 from fastapi import FastAPI, Request
 from flask import Flask, Response
 from flask import request as flask_request
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from starlette.responses import JSONResponse
 from starlette.routing import Mount
@@ -313,15 +313,17 @@ PARAMETER = re.compile(r"<(?:(?P<kind>\w+)(?:\([^)]*\))?:)?\w+>|{\w+(?::(?P<conv
 
 
 @st.composite
-def paths(draw: st.DrawFn) -> str:
-    template = draw(st.sampled_from(TEMPLATES))
+def requests(draw: st.DrawFn) -> tuple[str, str]:
+    """Draw a method and a path: a template's own more often than not, then mutated."""
+    template, methods = draw(st.sampled_from([entry[:2] for entry in (*FLASK, *NATIVE)]))
+    method = draw(st.sampled_from(methods.split()) | st.sampled_from(METHODS))
 
     def value(match: re.Match[str]) -> str:
         fitting = FITTING.get(match["kind"] or match["conv"] or "", "7")
-        return draw(st.one_of(st.just(fitting), st.just(fitting), st.sampled_from(VALUES)))
+        return draw(st.sampled_from([fitting] * 2 * len(VALUES) + VALUES))
 
     path = PARAMETER.sub(value, template)
-    for _ in range(draw(st.sampled_from([0, 0, 0, 1, 1, 2]))):
+    for _ in range(draw(st.sampled_from([0, 0, 0, 0, 1, 2]))):
         at = draw(st.integers(0, len(path)))
         kind = draw(st.integers(0, 9))
         slash = path.find("/", at)
@@ -338,7 +340,7 @@ def paths(draw: st.DrawFn) -> str:
             else path[:at] + path[at + 1 :] if kind == 8
             else path + "/" + draw(st.sampled_from(VALUES))
         )  # fmt: skip
-    return "/" + path.removeprefix("/")
+    return method, "/" + path.removeprefix("/")
 
 
 def native_keys_at(world: World, path: str) -> set[Key]:
@@ -414,8 +416,11 @@ def test_the_gateway_answers_as_the_right_bare_app(world: World) -> None:
         database=None,
         suppress_health_check=list(HealthCheck),
     )
-    @given(path=paths(), method=st.sampled_from(METHODS))
-    def run(path: str, method: str) -> None:
+    @given(request=requests())
+    def run(request: tuple[str, str]) -> None:
+        method, path = request
+        # Flask's `<path:p>` takes a newline, Starlette's `{p:path}` doesn't: see the test below.
+        assume("\n" not in path)
         world.asked += 1
         ours = ask_flask(world.flask, method, path).headers
         theirs = world.run(ask_asgi(world.native, method, path)).headers
@@ -427,6 +432,12 @@ def test_the_gateway_answers_as_the_right_bare_app(world: World) -> None:
     assert world.hits >= 0.3 * world.asked, f"{world.hits} of {world.asked} hit a route"
     print(f"{world.asked} requests, {world.hits} hit a route ({world.hits / world.asked:.0%})")
     print(*(f"  {count:6} {name}" for name, count in sorted(world.counts.items())), sep="\n")
+
+
+def test_what_the_native_template_cannot_read_is_natives_404(world: World) -> None:
+    """The route has moved, so its retired view stays asleep even for a value that it took."""
+    answer = world.run(ask_asgi(world.moved, "GET", "/raw/\na/b/"))
+    assert (answer.status, answer.headers["x-served-by"]) == (404, "native")
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS", "PURGE", "get"])

@@ -137,7 +137,7 @@ def test_a_custom_converter_that_spans_segments_counts_as_a_path() -> None:
 
 
 @pytest.mark.parametrize(
-    "converter", ["int(min=1)", "any(a,b)", "string(length=3)", "float", "uuid"]
+    "converter", ["int(min=1)", "any(a,b,'c>d')", "string(length=3)", "float", "uuid"]
 )
 def test_converter_arguments_do_not_keep_templates_from_pairing(converter: str) -> None:
     gate = gateway(legacy_app(f"/c/<{converter}:v>"), native_app("/c/{v}"), {"path": "/c/{v}"})
@@ -652,6 +652,13 @@ def test_any_wsgi_app_works_by_path_and_prefix() -> None:
     assert serves(gate, "/api/x") == "native rule"
     assert serves(gate, "/apix") == "legacy neither"
     assert serves(gate, "/free") == "legacy both"
+
+
+@pytest.mark.parametrize("path", ["/items/", "//items", "/Items", "/./items"])
+def test_no_spelling_of_a_moved_path_falls_back_to_an_unlisted_legacy_app(path: str) -> None:
+    """A WSGI app may be lenient about spellings, so that its retired handler would run."""
+    gate = gateway(wsgi, native_app("/items"), {"path": "/items"})
+    assert serves(gate, path).split()[0] == "native"
 
 
 def test_any_asgi_app_works_by_path_and_prefix() -> None:
