@@ -10,12 +10,21 @@ import gzip
 import hashlib
 import json
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HOST = "httpbin.test"
+
+# Werkzeug's own server merges `X_Token` into `X-Token` before 3.0 (scenario A7): it can be no
+# reference for it then.
+_UNDERSCORES = (
+    (("underscore", (("X_Token", "spoofed"), ("X-Token", "real"))),)
+    if int(version("werkzeug").partition(".")[0]) >= 3
+    else ()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +248,6 @@ def _request_headers() -> Iterator[Case]:
         ("empty", (("X-Empty", ""), ("User-Agent", ""))),
         ("spaces", (("X-Spaces", "  a  b  "), ("X-Tab", "a\tb"))),
         ("latin-1", (("X-Latin", "caf\u00e9 \u00ff"),)),
-        ("underscore", (("X_Token", "spoofed"), ("X-Token", "real"))),
         ("forwarded for", (("X-Forwarded-For", "203.0.113.7, 198.51.100.1"),)),
         ("forwarded proto", (("X-Forwarded-Proto", "https"), ("X-Forwarded-Port", "8443"))),
         ("forwarded ssl", (("X-Forwarded-Ssl", "on"), ("X-Forwarded-Host", "other.test"))),
@@ -248,6 +256,7 @@ def _request_headers() -> Iterator[Case]:
         ("cookie", (("Cookie", "a=1; b=2"),)),
         ("authorization", (("Authorization", "Basic dXNlcjpwYXNzd2Q="),)),
         ("typed", (("Content-Type", "text/plain"),)),
+        *_UNDERSCORES,
         ("many", tuple((f"X-Many-{n}", str(n)) for n in range(60))),
         ("long", (("X-Long", "y" * 6000),)),
     )

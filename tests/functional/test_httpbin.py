@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -541,6 +542,10 @@ def _step_name(step: int) -> str:
     return f"{step} {httpbin_native.ROUTES[step - 1][0]}" if step else "0 nothing moved"
 
 
+@pytest.mark.skipif(
+    int(version("werkzeug").partition(".")[0]) < 3,
+    reason="the native copies give Werkzeug 3's answers to odd cookies, queries and forms",
+)
 @pytest.mark.parametrize("step", range(len(httpbin_native.ROUTES) + 1), ids=_step_name)
 def test_moving_routes_one_by_one(
     step: int, httpbin_app: Flask, by_route: dict[str, list[Case]], bare: Bare, tmp_path: Path
