@@ -20,8 +20,8 @@ from gateway.cors import cors_problems
 from gateway.cutover import Policy, Tester
 from gateway.dispatch import Dispatcher
 from gateway.exceptions import AppImportError, ConfigError, GatewayError
-from gateway.flask import retired
 from gateway.flask.routes import FlaskRoutes
+from gateway.flask.side import FlaskSide
 from gateway.importing import import_app
 from gateway.inventory import LegacyRoutes, NativeRoutes, NoNative, OpaqueLegacy, route_path
 from gateway.legacy import Bridge, Pool
@@ -82,15 +82,13 @@ class Gateway:
         )
         self._prefix = self._loaded.config.admin.prefix.rstrip("/")
         self._phase = Phase.STARTING
-        locked = isinstance(legacy_app, Flask) and retired.needs_lock(legacy_app)
-        if locked:
-            retired.install(legacy_app)
+        self._flask = FlaskSide(legacy_app) if isinstance(legacy_app, Flask) else None
         self.snapshots = SnapshotStore(self._build())
         self._dispatch = Dispatcher(
             snapshots=self.snapshots,
             legacy=Bridge(legacy_app, self._pool, settings),
             native=self._native,
-            locked=locked,
+            flask=self._flask,
             observers=tuple(observers),
         )
         app: ASGIApp = self._dispatch
@@ -182,7 +180,11 @@ class Gateway:
         legacy = FlaskRoutes(self.legacy) if isinstance(self.legacy, Flask) else OpaqueLegacy()
         native: NativeRoutes = self._native if self._native is not None else NoNative()
         today = datetime.now(UTC).date()
-        compiled = compile_table(loaded.config, loaded.source, legacy, native, today)
+        refused = None
+        if self._flask is not None:
+            self._flask.refresh()
+            refused = self._flask.refusal
+        compiled = compile_table(loaded.config, loaded.source, legacy, native, today, refused)
         problems = list(compiled.problems)
         if self._verify_lock:
             problems += verify_lock(loaded, compiled.table)

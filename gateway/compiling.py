@@ -22,6 +22,7 @@ from gateway.routing import (
 from gateway.templates import Template, parse_any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import date
 
     from gateway.config import Config, Cutover, RuleConfig
@@ -35,6 +36,7 @@ AUTOMATIC = frozenset({"HEAD", "OPTIONS"})
 ANY_METHOD = frozenset({"*", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 _SELECTOR_RANK = {"path": 5, "endpoint": 4, "prefix": 3, "blueprint": 2, "tag": 1}
 _SAMPLES = ("1", "x")
+_SKIP_HOOKS = "say `hooks: skip` where native may run without them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +73,18 @@ class _Claims:
 
 
 def compile_table(
-    config: Config, source: Source, legacy: LegacyRoutes, native: NativeRoutes, today: date
+    config: Config,
+    source: Source,
+    legacy: LegacyRoutes,
+    native: NativeRoutes,
+    today: date,
+    hooks_refused: str | None = None,
 ) -> Compiled:
-    """Compile `config` against both apps; never raises for what a user can get wrong."""
-    return _Compiler(config, source, legacy, native, today).run()
+    """Compile `config` against both apps; never raises for what a user can get wrong.
+
+    `hooks_refused` says why no native handler can run inside this legacy app's hooks.
+    """
+    return _Compiler(config, source, legacy, native, today, hooks_refused).run()
 
 
 def make_rule(index: int, config: RuleConfig, open_converters: frozenset[str]) -> Rule:
@@ -102,8 +112,10 @@ class _Compiler:
         legacy: LegacyRoutes,
         native: NativeRoutes,
         today: date,
+        hooks_refused: str | None,
     ) -> None:
         self.config, self.source, self.today = config, source, today
+        self.hooks_refused = hooks_refused
         self.legacy, self.native = legacy, native
         self.problems: list[Problem] = []
         self.rules = tuple(
@@ -557,31 +569,32 @@ class _Compiler:
                 )
 
     def _check_hooks(self, rule: Rule, claims: _Claims) -> None:
-        guarded = [route.id for route in claims.moved if _loses_hooks(route)]
-        if guarded:
+        if rule.config.hooks == "inherit" and self.legacy.opaque:
             self._report(
-                "not-built",
-                rule,
-                "hooks" if rule.config.hooks else "",
-                f"Flask's hooks around a moved route (`hooks: inherit`, the default) aren't built "
-                f"yet, so {_listing(guarded)} would lose them",
-                "say `hooks: skip` where native may run without them",
+                "needs-flask", rule, "hooks", "the legacy app is not a Flask app", "say hooks: skip"
             )
+        if self.hooks_refused is not None:
+            kept = _written(route for route in claims.moved if route.hooks == "inherit")
+            if kept:
+                self._report(
+                    "hooks-refused",
+                    rule,
+                    "hooks" if rule.config.hooks else "",
+                    f"Flask's hooks can't run around {_listing(kept)}: {self.hooks_refused}",
+                    _SKIP_HOOKS,
+                )
 
     def _check_default_hooks(self, routes: list[Route]) -> None:
-        moved = [
-            route.id
-            for route in routes
-            if route.rule is None and route.cutover != "legacy" and _loses_hooks(route)
-        ]
-        if moved:
+        if self.hooks_refused is None or self.config.defaults.hooks == "skip":
+            return
+        kept = _written(r for r in routes if r.rule is None and r.cutover != "legacy")
+        if kept:
             self.problems.append(
                 self.source.problem(
-                    "not-built",
-                    ("defaults", "cutover"),
-                    f"Flask's hooks around a moved route (`hooks: inherit`, the default) aren't "
-                    f"built yet, so {_listing(moved)} would lose them",
-                    "say `hooks: skip` where native may run without them",
+                    "hooks-refused",
+                    ("defaults", "hooks"),
+                    f"Flask's hooks can't run around {_listing(kept)}: {self.hooks_refused}",
+                    _SKIP_HOOKS,
                 )
             )
 
@@ -669,9 +682,9 @@ def _head_of(methods: tuple[str, ...]) -> frozenset[str]:
     return frozenset({"HEAD"}) if "GET" in methods else frozenset()
 
 
-def _loses_hooks(route: Route) -> bool:
-    """Tell whether native would serve a route of Flask's whose hooks are to be inherited."""
-    return route.legacy is not None and route.hooks == "inherit" and route.method not in AUTOMATIC
+def _written(routes: Iterable[Route]) -> list[str]:
+    """List the routes that somebody has written a handler for."""
+    return [route.id for route in routes if route.method not in AUTOMATIC]
 
 
 def _real(routes: list[Route]) -> int:

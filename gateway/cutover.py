@@ -72,8 +72,7 @@ def decide(match: Match, scope: Scope, policy: Policy) -> Decision:
             return _PLAIN[Backend.LEGACY, Reason.KILL_SWITCH]
         if policy.tester is not None and match.forced is None:
             picked = _tester(scope, policy.tester)
-            # Where Flask's hooks would have to run around native and can't, nobody may test.
-            if picked is Backend.LEGACY or (picked is not None and native_allowed(route)):
+            if picked is not None:
                 return _PLAIN[picked, Reason.TESTER]
     if match.forced is not None:
         return _PLAIN[match.forced]
@@ -86,11 +85,6 @@ def decide(match: Match, scope: Scope, policy: Policy) -> Decision:
         return _PLAIN[backend, Reason.ONLY_LEGACY]
     reason = Reason.RULE if route.rule is not None else _BY_COVERAGE[route.coverage]
     return _PLAIN[backend, reason]
-
-
-def native_allowed(route: Route) -> bool:
-    """Tell whether native may serve the route at all: never one that Flask's hooks guard."""
-    return route.legacy is None or route.hooks == "skip"
 
 
 def bucket_of(salt: str, identity: str) -> int:

@@ -5,22 +5,25 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from starlette.responses import PlainTextResponse
 
 from gateway.cutover import Decision, decide, set_cookie
 from gateway.exceptions import Handover
-from gateway.flask.retired import ENVIRON_KEY, Passport, RetiredRoute
+from gateway.flask.inside import ENVIRON_KEY, Passport, RetiredRoute
 from gateway.inventory import route_path
 from gateway.observe import Exchange, Observer, notify
 from gateway.routing import Backend, Match, Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.types import Message, Receive, Scope, Send
 
+    from gateway.flask.side import FlaskSide
     from gateway.legacy import Bridge
     from gateway.native import NativeApp
     from gateway.snapshot import Snapshot, SnapshotStore
@@ -32,13 +35,13 @@ logger = logging.getLogger("gateway.dispatch")
 class Dispatcher:
     """Serves HTTP and WebSocket scopes from the current snapshot.
 
-    `locked` asks for the second lock inside Flask. `observers` cost nothing while there are none.
+    `flask` is None where legacy isn't a Flask app. `observers` cost nothing while there are none.
     """
 
     snapshots: SnapshotStore
     legacy: Bridge
     native: NativeApp | None
-    locked: bool
+    flask: FlaskSide | None
     observers: tuple[Observer, ...] = ()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -100,36 +103,63 @@ class Dispatcher:
         send: Send,
     ) -> tuple[Match, Decision]:
         """Serve the request; return what it was served by, which a handover changes."""
-        answer = _wrap(snapshot, decision, scope, send)
-        asked = scope
-        if snapshot.policy.tester is not None:
-            scope = _without_header(scope, snapshot.policy.tester.secret_header)
-        if decision.backend is Backend.NATIVE:
-            await self._native(match, scope, receive, answer)
+        asked, scope = scope, _shown(snapshot, scope)
+        flask = self.flask
+        native = decision.backend is Backend.NATIVE
+        if native and not self._inherits(snapshot, match, scope):
+            await self._native(match, scope, receive, _wrap(snapshot, decision, asked, send))
             return match, decision
         extra: dict[str, Any] | None = None
-        if self.locked:
-            extra = {ENVIRON_KEY: Passport(snapshot.table, snapshot.policy, match, asked)}
+        passport: Passport | None = None
+        if flask is not None and (native or flask.rewrites):
+            passport = self._passport(snapshot, match, decision, asked)
+            extra = {ENVIRON_KEY: passport}
+        answer = _wrap(snapshot, decision, asked, send, passport)
         body = match.route.body if match.route is not None else snapshot.config.legacy.body
         try:
-            await self.legacy.serve(scope, receive, answer, body=body, environ_extra=extra)
-        except RetiredRoute as retired:
-            logger.warning(
-                "%s %s: middleware inside legacy turned it into %s %s, which native serves now",
-                scope["method"],
-                route_path(scope),
-                retired.method,
-                retired.path,
+            await self.legacy.serve(
+                scope,
+                receive,
+                answer,
+                body=body,
+                environ_extra=extra,
+                may_ask=passport is not None,
             )
+        except RetiredRoute as retired:
             handed = Decision(Backend.NATIVE, Reason.RETIRED, mint=decision.mint)
-            rewritten = _rewritten(scope, retired)
-            answer = _wrap(snapshot, handed, rewritten, send)
-            await self._native(retired.match, rewritten, retired.receive, answer)
+            answer = _wrap(snapshot, handed, retired.scope, send)
+            shown = _shown(snapshot, dict(retired.scope))
+            await self._native(retired.match, shown, retired.receive, answer)
             return retired.match, handed
         except Handover as handover:
             logger.error("legacy handed over %s without a route", scope["path"], exc_info=handover)
             await PlainTextResponse("Internal Server Error", 500)(scope, receive, answer)
-        return match, decision
+        return (match, decision) if passport is None else (passport.match, passport.decision)
+
+    def _inherits(self, snapshot: Snapshot, match: Match, scope: Mapping[str, Any]) -> bool:
+        """Tell whether Flask's own machinery belongs around a match that native serves."""
+        if self.flask is None:
+            return False
+        hooks = match.route.hooks if match.route is not None else snapshot.config.defaults.hooks
+        return hooks == "inherit" and self.flask.surrounds(match, scope)
+
+    def _passport(
+        self, snapshot: Snapshot, match: Match, decision: Decision, scope: Scope
+    ) -> Passport:
+        return Passport(
+            table=snapshot.table,
+            policy=snapshot.policy,
+            scope=scope,
+            match=match,
+            decision=decision,
+            native=lambda found: partial(self._native_shown, snapshot, found),
+            inherits=lambda found: self._inherits(snapshot, found, scope),
+        )
+
+    async def _native_shown(
+        self, snapshot: Snapshot, match: Match, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        await self._native(match, _shown(snapshot, scope), receive, send)
 
     async def _native(self, match: Match, scope: Scope, receive: Receive, send: Send) -> None:
         if self.native is None:
@@ -193,14 +223,18 @@ class _WithoutBody:
             await self._send(message)
 
 
-def _wrap(snapshot: Snapshot, decision: Decision, scope: Scope, send: Send) -> Send:
+def _wrap(
+    snapshot: Snapshot,
+    decision: Decision,
+    scope: Scope | Mapping[str, Any],
+    send: Send,
+    passport: Passport | None = None,
+) -> Send:
     """Return `send` with what the gateway adds to this answer's headers; mostly `send` itself."""
     widen = scope["method"] == "OPTIONS" or decision.reason is Reason.METHOD
     if not snapshot.config.served_by and decision.mint is None and not widen:
         return send
     added: list[tuple[bytes, bytes]] = []
-    if snapshot.config.served_by:
-        added.append((b"x-served-by", decision.backend.value.encode()))
     if decision.mint is not None:
         secure = scope.get("scheme") in ("https", "wss")
         added.append((b"set-cookie", set_cookie(*decision.mint, secure=secure)))
@@ -208,6 +242,8 @@ def _wrap(snapshot: Snapshot, decision: Decision, scope: Scope, send: Send) -> S
     async def answer(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = [*message["headers"], *added]
+            if snapshot.config.served_by:
+                headers.append((b"x-served-by", _server(decision, passport)))
             if widen:
                 headers = _widen(headers, snapshot, scope)
             message = {**message, "headers": headers}
@@ -216,8 +252,15 @@ def _wrap(snapshot: Snapshot, decision: Decision, scope: Scope, send: Send) -> S
     return answer
 
 
+def _server(decision: Decision, passport: Passport | None) -> bytes:
+    """Name the side that answered: where Flask's hooks came first, not always who was to."""
+    if passport is None:
+        return decision.backend.value.encode()
+    return b"native" if passport.asked else b"legacy"
+
+
 def _widen(
-    headers: list[tuple[bytes, bytes]], snapshot: Snapshot, scope: Scope
+    headers: list[tuple[bytes, bytes]], snapshot: Snapshot, scope: Scope | Mapping[str, Any]
 ) -> list[tuple[bytes, bytes]]:
     """Make a present `Allow` name the methods of both sides (RFC 9110, section 10.2.1)."""
     said = [value for name, value in headers if name.lower() == b"allow"]
@@ -232,21 +275,10 @@ def _widen(
     return [*kept, (b"allow", value)]
 
 
-def _without_header(scope: Scope, name: bytes) -> Scope:
+def _shown(snapshot: Snapshot, scope: Scope) -> Scope:
+    """Return the scope as the apps may see it: without the tester's secret."""
+    if snapshot.policy.tester is None:
+        return scope
+    name = snapshot.policy.tester.secret_header
     headers = [(key, value) for key, value in scope["headers"] if key != name]
     return scope if len(headers) == len(scope["headers"]) else {**scope, "headers": headers}
-
-
-def _rewritten(scope: Scope, retired: RetiredRoute) -> Scope:
-    """Return the scope as middleware inside Flask has changed it: its method, path and query."""
-    environ = retired.environ
-    root = environ.get("SCRIPT_NAME", "").encode("latin-1").decode("utf-8", "replace")
-    path = root + retired.path
-    return {
-        **scope,
-        "method": retired.method,
-        "path": path,
-        "raw_path": quote(path, safe="/:@!$&'()*+,;=~-._").encode(),
-        "root_path": root,
-        "query_string": environ.get("QUERY_STRING", "").encode("latin-1"),
-    }

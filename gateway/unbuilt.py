@@ -52,7 +52,6 @@ _SECTION_KEYS = {
 _VALUES = {
     ("cutover", "shadow"): "use legacy, canary or native",
     ("cutover", "live"): "use legacy, canary or native",
-    ("hooks", "inherit"): "say `hooks: skip` where native may run without Flask's hooks",
     ("auth", "shared"): "say `auth: native` where the native handler guards itself",
 }
 

@@ -1,6 +1,8 @@
 """The legacy side: a bridge that serves a WSGI app over ASGI, and the pool it runs on."""
 
 from gateway.legacy.bridge import Bridge
+from gateway.legacy.call import CALL_KEY, Call
 from gateway.legacy.pool import Pool, PoolStats
+from gateway.legacy.standin import Answer, LoopBody, StandIn
 
-__all__ = ["Bridge", "Pool", "PoolStats"]
+__all__ = ["CALL_KEY", "Answer", "Bridge", "Call", "LoopBody", "Pool", "PoolStats", "StandIn"]

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import io
 import logging
+import os
 import tempfile
 import threading
 from collections import deque
@@ -110,6 +111,14 @@ class Spool:
             except OSError as error:
                 raise _disk_error(error) from error
 
+    def read_at(self, offset: int, count: int) -> bytes:
+        """Return up to `count` bytes from `offset`, wherever the file's own reader stands.
+
+        Only after `rewind`; b"" once the file is closed.
+        """
+        with self._lock:
+            return b"" if self.file.closed else os.pread(self.file.fileno(), count, offset)
+
     def rewind(self) -> None:
         """Make the file ready to be read from its start; raises as `write` does."""
         try:
@@ -154,12 +163,14 @@ class SpooledBody:
         if self._spool is not None:
             self._spool.close()
 
-    def replay(self, receive: Receive) -> Receive:
-        """Return an ASGI `receive` that gives this body from its start, then asks `receive`."""
+    def replay(self, receive: Receive, *, owned: bool = True) -> Receive:
+        """Return an ASGI `receive` that gives this body from its start, then asks `receive`.
+
+        It closes the body when it is done with it, unless it isn't `owned`.
+        """
         if self._spool is None:
             return _MemoryReplay(self.data, receive)
-        self._spool.rewind()
-        return _FileReplay(self._spool, self.size, receive)
+        return _FileReplay(self._spool, self.size, receive, owned=owned)
 
 
 class _MemoryReplay:
@@ -175,19 +186,24 @@ class _MemoryReplay:
 
 
 class _FileReplay:
-    """Closes the file after its last byte, or when forgotten: its reader may not want it all."""
+    """Closes the file after its last byte, or when forgotten: its reader may not want it all.
 
-    def __init__(self, spool: Spool, size: int, receive: Receive) -> None:
+    Where `owned` is False somebody else still reads the file, and closes it.
+    """
+
+    def __init__(self, spool: Spool, size: int, receive: Receive, *, owned: bool) -> None:
         self._spool: Spool | None = spool
-        self._left = size
+        self._at = 0
+        self._size = size
         self._receive = receive
+        self._owned = owned
 
     async def __call__(self) -> Message:
         if self._spool is None:
             return await self._receive()
-        data = await asyncio.to_thread(self._spool.file.read, BLOCK_BYTES)
-        self._left -= len(data)
-        more = self._left > 0
+        data = await asyncio.to_thread(self._spool.read_at, self._at, BLOCK_BYTES)
+        self._at += len(data)
+        more = self._at < self._size and bool(data)
         if not more:
             self._close()
         return {"type": "http.request", "body": data, "more_body": more}
@@ -197,7 +213,7 @@ class _FileReplay:
 
     def _close(self) -> None:
         spool, self._spool = self._spool, None
-        if spool is not None:
+        if spool is not None and self._owned:
             spool.close()
 
 
@@ -395,6 +411,33 @@ class BodyFeed:
             self._replayed = True
             return {"type": "http.request", "body": b"", "more_body": False}
         return await self._receive()
+
+
+class FeedReader:
+    """A streamed body as the ASGI `receive` of an app that the worker waits for."""
+
+    def __init__(self, feed: BodyFeed) -> None:
+        self._feed = feed
+        self._lost = feed.touched
+        self._ended = False
+
+    async def __call__(self) -> Message:
+        """Return the next bytes, and after the last ones the client's leaving.
+
+        Raises RuntimeError where the worker has read some of them: they are gone.
+        """
+        if self._lost:
+            message = "a Flask hook has read of a streamed body; say `body: spool` for this route"
+            raise RuntimeError(message)
+        if self._ended:
+            await self._feed.watch()
+            return {"type": "http.disconnect"}
+        try:
+            data = await self._feed.next()
+        except ClientLeftError:
+            return {"type": "http.disconnect"}
+        self._ended = not data
+        return {"type": "http.request", "body": data, "more_body": bool(data)}
 
 
 class StreamedInput(io.RawIOBase):

@@ -19,11 +19,12 @@ from gateway.legacy.body import (
     read_whole,
     too_large,
 )
-from gateway.legacy.call import Call
+from gateway.legacy.call import CALL_KEY, Call
 from gateway.legacy.delivery import Delivery
 from gateway.legacy.environ import EnvironBuilder
 from gateway.legacy.pool import Doorbell
 from gateway.legacy.refusals import send_text
+from gateway.legacy.standin import OneReader
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,11 +73,14 @@ class Bridge:
         *,
         body: BodyMode | None = None,
         environ_extra: Mapping[str, Any] | None = None,
+        may_ask: bool = False,
     ) -> None:
         """Serve one HTTP request.
 
         `body` says how its body is read (default: as configured); `environ_extra` is added to the
-        environ. Returns when the answer has been handed to the server, or nobody waits for it.
+        environ. With `may_ask` the environ has the Call under CALL_KEY, and the app may `ask` an
+        ASGI app for its answer. Returns when the answer has been handed to the server, or nobody
+        waits for it; and once an app that was asked has ended, whose error it raises.
 
         Raises Handover, with `receive` and `environ` set and nothing sent, where the app raised it
         before its first byte; `receive` gives the whole body again. In `stream` mode that holds
@@ -126,7 +130,26 @@ class Bridge:
                 head=scope["method"] == "HEAD",
             )
             return
-        await Delivery(call, self.pool, config, receive, send).run()
+        if may_ask:
+            environ[CALL_KEY] = call
+            await self._deliver_asking(call, receive, send)
+        else:
+            await Delivery(call, self.pool, config, receive, send).run()
+
+    async def _deliver_asking(self, call: Call, receive: Receive, send: Send) -> None:
+        """Deliver a call that may ask an ASGI app for its answer, and see that app to its end."""
+        reader = OneReader(receive)
+        call.receive = reader
+        try:
+            await Delivery(call, self.pool, self.config, reader, send).run()
+            if call.stand_in is not None:
+                await call.stand_in.finish()
+        except asyncio.CancelledError:
+            if call.stand_in is not None:
+                call.stand_in.cancel()
+            raise
+        finally:
+            reader.close()
 
 
 def declared_length(environ: dict[str, Any], scope: Scope) -> int | None:

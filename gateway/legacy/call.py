@@ -11,35 +11,47 @@ finished   the last byte is there        sends the rest and is done; `close()` f
 failed     the app raised                500 if the head is still here, else aborts
 abandoned  the client left, cancelled    is gone; the worker closes at its next chunk
 =========  ============================  ==================================================
+
+An answer may also be committed with a `rest`: the worker is done, and the loop's task takes the
+body from there.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, cast
 
 from gateway.exceptions import AnswerAbortedError, Handover, RequestRefused
-from gateway.legacy.body import BLOCK_BYTES, Spool
+from gateway.legacy.body import BLOCK_BYTES, FeedReader, Spool
 from gateway.legacy.headers import encode_headers
 from gateway.legacy.refusals import ClientLeftError
+from gateway.legacy.standin import LoopBody, StandIn
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Iterable
 
     from a2wsgi.wsgi_typing import Environ, ExceptionInfo, WriteCallable, WSGIApp
+    from starlette.types import ASGIApp, Receive, Scope
 
     from gateway.legacy.body import BodyFeed, SpoolBudget, SpooledBody, StreamedInput
     from gateway.legacy.pool import Doorbell
+    from gateway.legacy.standin import Answer
 
 logger = logging.getLogger(__name__)
+
+#: Where the app finds its Call, if it may `ask` an ASGI app for the answer.
+CALL_KEY = "gateway.call"
 
 HELD_BYTES = 262_144
 """The worker waits while the client has this much of an answer still to take."""
 
 MAX_CACHED_STATUSES = 256
+
+#: What an app may end with once nobody waits for its answer, without being faulty.
+_EXPECTED = (ClientLeftError, Handover, RequestRefused, asyncio.CancelledError)
 
 _codes: dict[object, int] = {}
 _NO_BODY = frozenset({204, 205, 304})  # RFC 9110, sections 15.3.5, 15.3.6 and 15.4.5
@@ -63,6 +75,7 @@ class Call:
         "_left",
         "_lock",
         "_parts",
+        "_readers",
         "_room",
         "_status",
         "_stored",
@@ -75,6 +88,9 @@ class Call:
         "finished",
         "headers",
         "input",
+        "receive",
+        "rest",
+        "stand_in",
         "status",
         "waiter",
     )
@@ -90,6 +106,9 @@ class Call:
         self.body: SpooledBody | None = None
         self.feed: BodyFeed | None = None
         self.input: StreamedInput | None = None
+        self.receive: Receive | None = None
+        self.stand_in: StandIn | None = None
+        self.rest: LoopBody | None = None
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
         self.error: BaseException | None = None
@@ -110,6 +129,7 @@ class Call:
         self._bodiless = False
         self._holding = False  # the whole answer is kept back to learn its length
         self._stored: Spool | None = None
+        self._readers = 1  # of the body
 
     # The worker's side.
 
@@ -124,13 +144,49 @@ class Call:
         except BaseException as error:  # noqa: BLE001 - whatever it is, the request must end
             self._fail(error)
         finally:
+            self.environ.pop(CALL_KEY, None)  # no cycle
             if self._stored is not None:
                 self._stored.close()
-            if self.body is not None and not isinstance(self.error, Handover):
-                self.body.close()
+            if self.stand_in is not None and self.rest is None:
+                # Whatever became of its answer, it must not wait for someone to take it.
+                self._bell.ring(self.stand_in.abandon)
+            if not isinstance(self.error, Handover):
+                self._leave_body()
+
+    def ask(self, app: ASGIApp, scope: Scope) -> Answer:
+        """Run an ASGI app on the event loop and wait for its answer; at most once per call.
+
+        It gets the request's body from its start, whatever has been read of `wsgi.input`. Raises
+        what the app raised before its answer, and CancelledError where the request is given up.
+        """
+        if self.receive is None or self.stand_in is not None:
+            message = "a call can ask for one native answer, and only where the bridge allows it"
+            raise RuntimeError(message)
+        receive = self.receive
+        if self.feed is not None:
+            receive = FeedReader(self.feed)
+        elif self.body is not None:
+            receive = self.body.replay(receive, owned=False)
+        stand_in = StandIn(app, scope, receive, self._bell, self._leave_body)
+        with self._lock:
+            if self.abandoned:
+                raise asyncio.CancelledError
+            self.stand_in = stand_in
+            self._readers += 1
+        return stand_in.answer()
+
+    def _leave_body(self) -> None:
+        """Delete the body once neither the worker nor the app that it asked reads it any more."""
+        with self._lock:
+            self._readers -= 1
+            left = self._readers
+        if not left:
+            self.discard()
 
     def _answer(self) -> None:
         chunks = self._app(cast("Environ", self.environ), self.start_response)
+        if isinstance(chunks, LoopBody) and self._leaves(chunks):
+            return
         try:
             if not self.status and self._status and isinstance(chunks, (list, tuple)):
                 self._measure(chunks)
@@ -142,6 +198,17 @@ class Call:
             close = getattr(chunks, "close", None)
             if close is not None:
                 close()
+
+    def _leaves(self, rest: LoopBody) -> bool:
+        """Let the loop send `rest` by itself, if nothing has to be done to it on the way."""
+        if self.status or self._holding or self.environ["SERVER_PROTOCOL"] == "HTTP/1.0":
+            return False
+        self._commit()
+        if self._bodiless:
+            return False
+        self.rest = rest
+        self._hand_over(b"", last=True)
+        return True
 
     def start_response(
         self,
@@ -294,7 +361,7 @@ class Call:
             wake, self._waiting = self._waiting, False
         if wake:
             self._wake()
-        if abandoned and not isinstance(error, (ClientLeftError, Handover, RequestRefused)):
+        if abandoned and not isinstance(error, _EXPECTED):
             logger.error("the app failed after the client had left", exc_info=error)
 
     def _wake(self) -> None:
@@ -331,6 +398,8 @@ class Call:
             self.abandoned = True
             self._parts = []
             self._let_go_on()
+        if self.stand_in is not None:
+            self.stand_in.abandon()
         if self.input is not None:
             self.input.abandon()
         self._wake_waiter()
@@ -341,7 +410,7 @@ class Call:
         self._wake_waiter()
 
     def discard(self) -> None:
-        """Free what belongs to a call that will never run."""
+        """Free the body: of a call that will never run, or that is over."""
         if self.body is not None:
             self.body.close()
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gateway.config import LegacyConfig
     from gateway.legacy.call import Call
     from gateway.legacy.pool import Pool
+    from gateway.legacy.standin import LoopBody
 
 logger = logging.getLogger(__name__)
 
@@ -122,13 +123,16 @@ class Delivery:
                 await self._send(
                     {"type": "http.response.start", "status": call.status, "headers": call.headers}
                 )
-                if last and not unread and len(parts[0]) <= MESSAGE_BYTES:
+                if last and not unread and call.rest is None and len(parts[0]) <= MESSAGE_BYTES:
                     await self._send(
                         {"type": "http.response.body", "body": parts[0], "more_body": False}
                     )
                     return
             except OSError as error:
                 raise _ClientGoneError from error
+            if call.rest is not None:
+                await self._stream_rest(call.rest)
+                return
             await self._stream(parts, last=last, unread=unread)
         except _ClientStuckError:
             logger.warning(
@@ -161,6 +165,15 @@ class Delivery:
             await linger(self._receive)
             parts = []
         await self._send_parts(parts, more=False)
+
+    async def _stream_rest(self, rest: LoopBody) -> None:
+        """Send what an ASGI app answers on the loop, its worker gone; it watches the client."""
+        try:
+            while (part := await rest.take()) is not None:
+                await self._send_parts([part], more=True)
+        finally:
+            rest.abandon()
+        await self._send_parts([b""], more=False)
 
     async def _send_parts(self, parts: list[bytes], *, more: bool) -> None:
         data = parts[0] if len(parts) == 1 else b"".join(parts)

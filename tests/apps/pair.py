@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter, FastAPI
 from flask import Blueprint, Flask
 
@@ -77,3 +79,15 @@ def make_broken() -> Flask:
     """Fail as a factory that misses its settings does."""
     settings: dict[str, str] = {}
     return Flask(settings["DATABASE_URL"])
+
+
+class OwnDispatch(Flask):
+    """Finds its views in a way of its own."""
+
+    def dispatch_request(self) -> Any:
+        return super().dispatch_request()
+
+
+own_dispatch = OwnDispatch(__name__)
+own_dispatch.add_url_rule("/items/", "items", lambda: "")
+own_dispatch.add_url_rule("/users/<int:user_id>", "user", lambda user_id: "")

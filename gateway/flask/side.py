@@ -1,0 +1,100 @@
+"""What a Flask app puts around its views, and so around a handler that has taken one over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flask import Flask, Request, request_finished, request_started
+from flask.sessions import SecureCookieSessionInterface
+
+from gateway.flask import inside
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gateway.inventory import Scope
+    from gateway.routing import Match
+
+_HOOKS = ("before_request_funcs", "after_request_funcs", "teardown_request_funcs")
+#: Methods that decide what happens to a request; a subclass with its own has something to say.
+_DISPATCH = ("preprocess_request", "process_response", "do_teardown_request", "make_response")
+#: The native handler stands in for what these do. A subclass that does it otherwise is left alone.
+_REPLACED = ("dispatch_request", "full_dispatch_request")
+
+
+class FlaskSide:
+    """One Flask app as the dispatcher sees it: who must pass through it, and who need not."""
+
+    def __init__(self, app: Flask) -> None:
+        self.app = app
+        self.rewrites = _rewrites(app)
+        """Middleware stands before Flask's own matching, and might change method or path."""
+        self._always = False
+        self._blueprints: frozenset[str] = frozenset()
+        self._session_cookie: bytes | None = None
+        self.refusal = _refusal(app)
+        """Why no native handler may stand in the place of this app's views; None: it may."""
+        inside.install(app)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look again at the app's hooks: some may have been registered since."""
+        app = self.app
+        self._always = (
+            self.rewrites
+            or any(getattr(type(app), name) is not getattr(Flask, name) for name in _DISPATCH)
+            or any(getattr(app, kind).get(None) for kind in _HOOKS)
+            or any(signal.has_receivers_for(app) for signal in (request_started, request_finished))
+        )
+        self._blueprints = frozenset(
+            name for kind in _HOOKS for name, hooks in getattr(app, kind).items() if name and hooks
+        )
+        # Flask writes a permanent session's cookie anew with every answer.
+        interface = app.session_interface
+        if app.secret_key or type(interface) is not SecureCookieSessionInterface:
+            self._session_cookie = f"{app.config['SESSION_COOKIE_NAME']}=".encode()
+
+    def surrounds(self, match: Match, scope: Scope) -> bool:
+        """Tell whether Flask does anything around this route's view: hooks, middleware, session."""
+        if self._always:
+            return True
+        route = match.route
+        blueprint = route.legacy.blueprint if route is not None and route.legacy is not None else ""
+        if self._blueprints and any(name in self._blueprints for name in _chain(blueprint)):
+            return True
+        cookie = self._session_cookie
+        return cookie is not None and any(
+            name == b"cookie" and cookie in value for name, value in scope["headers"]
+        )
+
+
+def _chain(blueprint: str) -> Iterator[str]:
+    """Yield a nested blueprint's name and those of its parents: `a.b`, `a`."""
+    while blueprint:
+        yield blueprint
+        blueprint = blueprint.rpartition(".")[0]
+
+
+def _rewrites(app: Flask) -> bool:
+    """Tell whether anything stands between the server and Flask's own matching."""
+    return (
+        "wsgi_app" in vars(app)
+        or any(
+            getattr(type(app), name) is not getattr(Flask, name)
+            for name in ("wsgi_app", "__call__", "request_context")
+        )
+        or app.request_class is not Request
+    )
+
+
+def _refusal(app: Flask) -> str | None:
+    for name in _REPLACED:
+        owner = next((cls for cls in type(app).__mro__ if name in vars(cls)), Flask)
+        if not _is_flask(owner) or (name in vars(app) and not inside.is_installed(app)):
+            who = f"{owner.__module__}.{owner.__qualname__}" if not _is_flask(owner) else "the app"
+            return f"{who} has a {name} of its own"
+    return None
+
+
+def _is_flask(owner: Any) -> bool:
+    return str(owner.__module__).partition(".")[0] == "flask"

@@ -1,0 +1,333 @@
+"""An ASGI app that answers in the WSGI app's place, asked from inside of it.
+
+The WSGI app is running on a worker thread, and deep inside something calls `Call.ask`. The worker
+then waits while the ASGI app runs on the event loop, in a copy of the worker's context variables.
+What comes back is an Answer: whole where the ASGI app gave it whole, else its head and a LoopBody.
+A WSGI app that returns the very LoopBody it was given has nothing more to do with the answer: its
+worker is freed, and the loop sends the rest by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextvars import Context, copy_context
+from dataclasses import dataclass
+from http import HTTPStatus
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.types import ASGIApp, Message, Receive, Scope
+
+    from gateway.legacy.pool import Doorbell
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: Where a StandIn lies in the scope of the app that it runs.
+SCOPE_KEY = "gateway.stand_in"
+HELD_BYTES = 262_144
+"""An answer that says that it isn't longer than this is waited for as a whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the ASGI app answered: `body` whole as bytes, or still to come.
+
+    `headers` are ASGI's. `error` is what the app raised after it had answered with 500, as
+    Starlette does with an exception that no handler takes.
+    """
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes | LoopBody
+    error: Exception | None = None
+
+
+class LoopBody:
+    """The body of an ASGI answer that isn't over yet: a WSGI iterable, and an async `take`.
+
+    Holds one message at a time: the ASGI app waits in `put` until it is taken.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._part: bytes | None = None
+        self._ended = False
+        self._abandoned = False
+        self._error: BaseException | None = None
+        self._changed = asyncio.Event()
+
+    async def put(self, part: bytes) -> None:
+        """Offer the next bytes, and return once they are taken or nobody wants any."""
+        if not part:
+            return
+        self._part = part
+        self._notify()
+        while self._is_full():
+            await self._changed.wait()
+
+    def _is_full(self) -> bool:
+        return self._part is not None and not self._abandoned
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Say that nothing more comes, because of `error` if there is one."""
+        self._ended, self._error = True, error
+        self._notify()
+
+    async def take(self) -> bytes | None:
+        """Return the next bytes, None at the end; raises what the ASGI app has raised."""
+        while True:
+            part, self._part = self._part, None
+            if part is not None:
+                self._notify()
+                return part
+            if self._error is not None:
+                raise self._error
+            if self._ended or self._abandoned:
+                return None
+            await self._changed.wait()
+
+    def abandon(self) -> None:
+        """Want no more; called on the loop."""
+        self._abandoned = True
+        self._notify()
+
+    def _notify(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    # As a WSGI iterable, on a worker thread.
+
+    def __iter__(self) -> LoopBody:
+        """Return itself: it can be read once."""
+        return self
+
+    def __next__(self) -> bytes:
+        """Wait for the next bytes."""
+        part = asyncio.run_coroutine_threadsafe(self.take(), self._loop).result()
+        if part is None:
+            raise StopIteration
+        return part
+
+    def close(self) -> None:
+        """Want no more (PEP 3333, "Specification Details")."""
+        self._loop.call_soon_threadsafe(self.abandon)
+
+
+class StandIn:
+    """One run of an ASGI app, for a worker that waits for it.
+
+    `answer` and what it calls are the worker's; everything else is the loop's.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        scope: Scope,
+        receive: Receive,
+        bell: Doorbell,
+        on_end: Callable[[], None],
+    ) -> None:
+        self._app = app
+        self._on_end = on_end
+        self._scope: Scope = {**scope, SCOPE_KEY: self, "extensions": {}}
+        self._receive = receive
+        self._bell = bell
+        self._inbox: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._task: asyncio.Task[None] | None = None
+        self._cancelled = False
+        self._settled = False
+        self._status = 0
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._holding = False  # the whole answer is waited for
+        self._complete = False
+        self._stream: LoopBody | None = None
+        self._error: BaseException | None = None
+
+    # The worker's side.
+
+    def answer(self) -> Answer:
+        """Run the app and wait for its answer. Raises what it raised before its first byte.
+
+        Raises CancelledError where the request is given up meanwhile.
+        """
+        context = copy_context()
+        self._bell.ring(lambda: self._start(context))
+        while (job := self._inbox.get()) is not None:
+            job()
+        error = self._error
+        if self._complete:
+            known = error if isinstance(error, Exception) else None
+            return Answer(self._status, self._headers, b"".join(self._parts), known)
+        if self._stream is not None:
+            return Answer(self._status, self._headers, self._stream)
+        raise error if error is not None else RuntimeError("the native app gave no answer")
+
+    # The loop's side.
+
+    def _start(self, context: Context) -> None:
+        if self._cancelled:
+            self._error = asyncio.CancelledError()
+            self._settle()
+            self._on_end()
+            return
+        self._task = self._bell.loop.create_task(self._run(), context=context)
+
+    async def _run(self) -> None:
+        try:
+            await self._app(self._scope, self._receive, self._send)
+            if not self._complete and self._stream is None:
+                message = "the native app returned without an answer"
+                raise RuntimeError(message)  # noqa: TRY301 - as a server would find it
+            self._end()
+        except BaseException as error:
+            self._error = error
+            self._end(error)
+            raise
+        finally:
+            self._settle()
+            self._on_end()
+
+    def _end(self, error: BaseException | None = None) -> None:
+        if self._stream is not None:
+            self._stream.end(error)
+
+    async def _send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._begin(message)
+        elif message["type"] == "http.response.body":
+            await self._add(message.get("body", b""), more=message.get("more_body", False))
+
+    def _begin(self, message: Message) -> None:
+        self._status = message["status"]
+        self._headers = [(bytes(k), bytes(v)) for k, v in message.get("headers", ())]
+        length = next((value for name, value in self._headers if name == b"content-length"), b"")
+        self._holding = length.isdigit() and int(length) <= HELD_BYTES
+        if not self._holding:
+            # A body in one piece comes before the loop turns; a stream's head is never held back.
+            self._bell.loop.call_soon(self._head_first)
+
+    async def _add(self, data: bytes, *, more: bool) -> None:
+        stream = self._stream
+        if stream is None:
+            self._parts.append(bytes(data))
+            self._size += len(data)
+            if not more:
+                self._complete = True
+                if self._status == HTTPStatus.INTERNAL_SERVER_ERROR:
+                    # The exception behind it, if there is one, comes right after it.
+                    self._bell.loop.call_soon(self._settle)
+                else:
+                    self._settle()
+                return
+            if self._holding and self._size <= HELD_BYTES:
+                return
+            stream = self._begin_stream()
+            data = b"".join(self._parts)
+        await stream.put(bytes(data))
+        if not more:
+            stream.end()
+
+    def _head_first(self) -> None:
+        if not (self._settled or self._complete):
+            self._begin_stream()
+
+    def _begin_stream(self) -> LoopBody:
+        self._stream = LoopBody(self._bell.loop)
+        self._settle()
+        return self._stream
+
+    def _settle(self) -> None:
+        """Let the worker go on with what there is."""
+        if not self._settled:
+            self._settled = True
+            self._inbox.put(None)
+
+    async def on_worker(self, function: Callable[[], T]) -> T:
+        """Run `function` on the waiting worker's thread, in the caller's context variables.
+
+        So a plain `def` handler runs on the very thread of Flask's hooks. Once the worker has
+        gone on, any thread will do.
+        """
+        if self._settled:
+            return await asyncio.to_thread(function)
+        job = _Job(function, self._bell)
+        self._inbox.put(job)
+        return await job.done
+
+    def cancel(self) -> None:
+        """Give the request up: the app is cancelled, the worker goes on with CancelledError."""
+        self._cancelled = True
+        if self._task is not None:
+            self._task.cancel()
+
+    def abandon(self) -> None:
+        """Let the app run on for nobody: what it still sends is dropped, as a server does."""
+        if self._stream is not None:
+            self._stream.abandon()
+
+    async def finish(self) -> None:
+        """Wait for the app's end (background tasks included) and raise what it has raised."""
+        if self._task is not None:
+            await self._task
+
+
+class _Job(Generic[T]):
+    """A function for the waiting worker, and the future of its result."""
+
+    def __init__(self, function: Callable[[], T], bell: Doorbell) -> None:
+        self.done: asyncio.Future[T] = bell.loop.create_future()
+        self._function = function
+        self._bell = bell
+        self._context = copy_context()
+
+    def __call__(self) -> None:
+        try:
+            result = self._context.run(self._function)
+        except BaseException as error:  # noqa: BLE001 - it is raised where it is awaited
+            failure = error
+            self._bell.ring(lambda: self._fail(failure))
+        else:
+            self._bell.ring(lambda: self._succeed(result))
+
+    def _succeed(self, result: T) -> None:
+        if not self.done.done():
+            self.done.set_result(result)
+
+    def _fail(self, error: BaseException) -> None:
+        if self.done.done():
+            logger.error("a handler failed after its request was given up", exc_info=error)
+        elif isinstance(error, StopIteration):  # a future can't carry it
+            self.done.set_exception(RuntimeError("a handler raised StopIteration"))
+        else:
+            self.done.set_exception(error)
+
+
+class OneReader:
+    """An ASGI `receive` for several listeners, once the body is complete.
+
+    All that can come then is `http.disconnect`; servers need not allow two to wait for it.
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._waiting: asyncio.Future[Any] | None = None
+
+    async def __call__(self) -> Message:
+        """Wait for the one message that is left."""
+        if self._waiting is None:
+            self._waiting = asyncio.ensure_future(self._receive())
+        message: Message = await asyncio.shield(self._waiting)
+        return message
+
+    def close(self) -> None:
+        """Stop waiting."""
+        if self._waiting is not None:
+            self._waiting.cancel()
