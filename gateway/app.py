@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import os
@@ -20,6 +21,7 @@ from gateway.cors import cors_problems
 from gateway.cutover import Policy, Tester
 from gateway.dispatch import Dispatcher
 from gateway.exceptions import AppImportError, ConfigError, GatewayError
+from gateway.flask.main_loop import MainLoop
 from gateway.flask.routes import FlaskRoutes
 from gateway.flask.side import FlaskSide
 from gateway.importing import import_app
@@ -83,6 +85,9 @@ class Gateway:
         self._prefix = self._loaded.config.admin.prefix.rstrip("/")
         self._phase = Phase.STARTING
         self._flask = FlaskSide(legacy_app) if isinstance(legacy_app, Flask) else None
+        self._main_loop: MainLoop | None = None
+        if settings.async_views == "main" and self._flask is not None:
+            self._main_loop = MainLoop(self._flask.app)
         self.snapshots = SnapshotStore(self._build())
         self._dispatch = Dispatcher(
             snapshots=self.snapshots,
@@ -148,6 +153,8 @@ class Gateway:
             await send({"type": "lifespan.startup.failed", "message": failure})
             return
         self._pool.start()
+        if self._main_loop is not None:
+            self._main_loop.loop = asyncio.get_running_loop()
         self._phase = Phase.READY
         for problem in self.snapshots.current.warnings:
             logger.warning("%s", problem)
@@ -155,6 +162,8 @@ class Gateway:
         await receive()
         self._phase = Phase.DRAINING
         await self._pool.drain(self._loaded.config.legacy.shutdown_timeout)
+        if self._main_loop is not None:
+            self._main_loop.loop = None
         failure = await nested.stop() if nested is not None else None
         if failure is not None:
             await send({"type": "lifespan.shutdown.failed", "message": failure})
@@ -188,6 +197,15 @@ class Gateway:
         problems = list(compiled.problems)
         if self._verify_lock:
             problems += verify_lock(loaded, compiled.table)
+        if loaded.config.legacy.async_views == "main" and self._flask is None:
+            problems.append(
+                loaded.source.problem(
+                    "needs-flask",
+                    ("legacy", "async_views"),
+                    "the legacy app is not a Flask app",
+                    "remove it",
+                )
+            )
         problems += cors_problems(loaded, compiled.table, self.legacy, self.native)
         policy, unset = _policy(loaded)
         problems += unset

@@ -99,6 +99,8 @@ class LegacyConfig(_Model):
     """Longest time a client may accept nothing of an answer; then the connection is closed."""
     shutdown_timeout: Duration = 30.0
     """How long requests in flight may go on after the server was told to stop."""
+    async_views: Literal["own", "main"] = "own"
+    """Event loop of asynchronous Flask views: `own`, a new one per call, or the server's `main`."""
     underscore_headers: bool = False
     """Accept `X_Token` beside `X-Token`. Both become HTTP_X_TOKEN, so this is spoofable."""
 
