@@ -11,11 +11,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from fastapi import FastAPI
+from fastapi.exceptions import FastAPIError
 from flask import Flask
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 
 from gateway.admin.probes import Phase, serve_probe
+from gateway.auth import Guard
 from gateway.compiling import compile_table
 from gateway.cors import cors_problems
 from gateway.cutover import Policy, Tester
@@ -73,6 +76,7 @@ class Gateway:
         problems: list[Problem] = []
         legacy_app = _app_for("legacy", legacy, self._loaded, problems)
         native_app = _app_for("native", native, self._loaded, problems)
+        guard = _guard(self._loaded, native_app, problems)
         if problems:
             raise ConfigError(problems)
         self.legacy: WSGIApplication = legacy_app
@@ -94,6 +98,7 @@ class Gateway:
             legacy=Bridge(legacy_app, self._pool, settings),
             native=self._native,
             flask=self._flask,
+            guard=guard,
             observers=tuple(observers),
         )
         app: ASGIApp = self._dispatch
@@ -192,6 +197,7 @@ class Gateway:
         refused = None
         if self._flask is not None:
             self._flask.refresh()
+            self._flask.learn(native.endpoints())
             refused = self._flask.refusal
         compiled = compile_table(loaded.config, loaded.source, legacy, native, today, refused)
         problems = list(compiled.problems)
@@ -255,6 +261,23 @@ def _app_for(side: str, given: Any, loaded: Loaded, problems: list[Problem]) -> 
     return app
 
 
+def _guard(loaded: Loaded, native: Any, problems: list[Problem]) -> Guard | None:
+    """Make the shared guard that the config names, if it names one."""
+    auth = loaded.config.auth
+    if auth is None:
+        return None
+    location = ("auth", "dependency")
+    try:
+        dependency = import_app(auth.dependency)
+        return Guard(dependency, auth, native if isinstance(native, FastAPI) else None)
+    except AppImportError as error:
+        problems.append(loaded.source.problem("app-import", location, str(error)))
+    except (FastAPIError, TypeError, ValueError) as error:
+        what = f"FastAPI can't use it as a dependency: {error}"
+        problems.append(loaded.source.problem("bad-dependency", location, what))
+    return None
+
+
 def _wrong_side(side: str, app: Any) -> tuple[str, str] | None:
     if not callable(app):
         return f"{type(app).__name__} can't be called as an app", "name the app itself"
@@ -269,8 +292,8 @@ def _policy(loaded: Loaded) -> tuple[Policy, list[Problem]]:
     kill_switch, tester = loaded.config.defaults.kill_switch, loaded.config.tester
     if tester is None:
         return Policy(kill_switch), []
-    secret = os.environ.get(tester.secret_env, "")
-    if not secret:
+    secret = os.environ.get(tester.secret_env, "") if tester.secret_env else None
+    if secret == "":
         problem = loaded.source.problem(
             "missing-secret",
             ("tester", "secret_env"),
@@ -284,7 +307,8 @@ def _policy(loaded: Loaded) -> tuple[Policy, list[Problem]]:
             Tester(
                 header=tester.header.lower().encode(),
                 secret_header=tester.secret_header.lower().encode(),
-                secret=secret.encode(),
+                secret=secret.encode() if secret else None,
+                role=tester.role,
             ),
         ),
         [],

@@ -184,6 +184,7 @@ class _Compiler:
         table = replace(table, static=_static_matches(table))
         self._check_rules(routes)
         self._check_default_hooks(routes)
+        self._check_default_auth()
         self._check_catch_alls(table)
         return Compiled(table, tuple(self.problems))
 
@@ -309,6 +310,8 @@ class _Compiler:
             salt=(said.salt if said is not None else None) or defaults.salt,
             body=(said.body if said is not None else None) or self.config.legacy.body,
             hooks=(said.hooks if said is not None else None) or defaults.hooks,
+            auth=(said.auth if said is not None else None) or defaults.auth,
+            requires=frozenset(said.requires if said is not None else ()),
             host=said.host if said is not None else None,
             considered=considered,
             native_opaque=opaque_native,
@@ -491,6 +494,7 @@ class _Compiler:
                 self._report_no_match(rule, routes)
             return
         self._check_partners(rule, claims)
+        self._check_auth(rule)
         self._check_hooks(rule, claims)
         self._check_converters(rule, claims)
 
@@ -568,6 +572,29 @@ class _Compiler:
                     warning=True,
                 )
 
+    def _check_auth(self, rule: Rule) -> None:
+        auth = rule.config.auth or self.config.defaults.auth
+        if auth == "shared" and self.config.auth is None:
+            self._report(
+                "missing-key",
+                rule,
+                "auth" if rule.config.auth else "",
+                "`auth: shared` needs auth.dependency",
+                "name a FastAPI dependency there: module:attr",
+            )
+        if auth == "shared":
+            return
+        if rule.config.requires:
+            self._report(
+                "not-shared", rule, "requires", "scopes are checked by the shared guard only",
+                "say `auth: shared`",
+            )  # fmt: skip
+        if "principal" in (rule.config.sticky or ()):
+            self._report(
+                "not-shared", rule, "sticky", "only the shared guard knows a principal",
+                "say `auth: shared`",
+            )  # fmt: skip
+
     def _check_hooks(self, rule: Rule, claims: _Claims) -> None:
         if rule.config.hooks == "inherit" and self.legacy.opaque:
             self._report(
@@ -583,6 +610,17 @@ class _Compiler:
                     f"Flask's hooks can't run around {_listing(kept)}: {self.hooks_refused}",
                     _SKIP_HOOKS,
                 )
+
+    def _check_default_auth(self) -> None:
+        if self.config.defaults.auth == "shared" and self.config.auth is None:
+            self.problems.append(
+                self.source.problem(
+                    "missing-key",
+                    ("defaults", "auth"),
+                    "`auth: shared` needs auth.dependency",
+                    "name a FastAPI dependency there: module:attr",
+                )
+            )
 
     def _check_default_hooks(self, routes: list[Route]) -> None:
         if self.hooks_refused is None or self.config.defaults.hooks == "skip":

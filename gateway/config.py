@@ -15,11 +15,11 @@ from gateway.units import Duration, Size
 
 Cutover = Literal["legacy", "canary", "native"]
 Hooks = Literal["inherit", "skip"]
-Auth = Literal["native", "none"]
+Auth = Literal["shared", "native", "none"]
 BodyMode = Literal["spool", "stream"]
 
 _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2: token
-_IDENTITY = re.compile(r"ip|(?:header|cookie):[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_IDENTITY = re.compile(r"ip|principal|session:.+|(?:header|cookie):[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HOST = re.compile(r"(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
 
 
@@ -53,7 +53,8 @@ def _absolute(value: str) -> str:
 
 def _identity(value: str) -> str:
     if not _IDENTITY.fullmatch(value):
-        message = f"{value!r} is no identity source, use header:NAME, cookie:NAME or ip"
+        sources = "principal, session:KEY, header:NAME, cookie:NAME or ip"
+        message = f"{value!r} is no identity source, use {sources}"
         raise ValueError(message)
     return value
 
@@ -120,7 +121,8 @@ class DefaultsConfig(_Model):
     hooks: Hooks = "inherit"
     """Whether Flask's own hooks run around a moved route."""
     auth: Auth | None = None
-    """Who guards a moved route: `native` (the handler itself) or `none` (open)."""
+    """Who guards a route: `shared` (`auth.dependency`, in front of either side), `native` (the
+    handler itself) or `none` (nobody but Flask's hooks)."""
     sticky: tuple[IdentitySource, ...] = ("cookie:gw_id",)
     """Where a canary finds the caller's identity; the first source present counts."""
     salt: str = "gateway"
@@ -129,15 +131,35 @@ class DefaultsConfig(_Model):
     """True: legacy serves everything that legacy can serve."""
 
 
+class AuthConfig(_Model):
+    """The dependency that guards every route with `auth: shared`."""
+
+    dependency: str
+    """Import string of an ordinary FastAPI dependency; what it returns is the caller's value."""
+    id: str | None = None
+    """Path to the caller's id in that value: `sub`, `user.id`; default: the value is the id."""
+    scopes: str | None = None
+    """Path to the caller's scopes: a string split at blanks, or a list."""
+
+
 class TesterConfig(_Model):
     """Lets chosen callers pick the side of one request by a header; off unless configured."""
 
     header: HeaderName = "X-Cutover"
     """Request header whose value, `native` or `legacy`, picks the side."""
-    secret_env: str
+    secret_env: str | None = None
     """Environment variable that holds the secret."""
+    role: str | None = None
+    """Scope of a Principal who needs no secret, on routes with `auth: shared`."""
     secret_header: HeaderName = "X-Cutover-Secret"  # noqa: S105 - a header's name
     """Request header that must carry the secret; removed before either app sees it."""
+
+    @model_validator(mode="after")
+    def _someone(self) -> TesterConfig:
+        if self.secret_env is None and self.role is None:
+            message = "a tester needs a secret_env or a role"
+            raise ValueError(message)
+        return self
 
 
 class AdminConfig(_Model):
@@ -182,7 +204,9 @@ class RuleConfig(_Model):
     hooks: Hooks | None = None
     """Whether Flask's hooks run around the moved route; default `defaults.hooks`."""
     auth: Auth | None = None
-    """Who guards the moved route; default `defaults.auth`."""
+    """Who guards the route: `shared`, `native` or `none`; default `defaults.auth`."""
+    requires: tuple[str, ...] = ()
+    """Scopes that the Principal must have; only with `auth: shared`."""
     on_mismatch: Literal["legacy", "native"] | None = None
     """Who answers a path that Flask's converter refuses and FastAPI's accepts; default legacy."""
     body: BodyMode | None = None
@@ -219,6 +243,8 @@ class Config(_Model):
     """The ASGI side."""
     defaults: DefaultsConfig = DefaultsConfig()
     """What a rule means where it says nothing."""
+    auth: AuthConfig | None = None
+    """The shared guard; needed where a route says `auth: shared`."""
     tester: TesterConfig | None = None
     """Callers that may pick the side; default nobody."""
     admin: AdminConfig = AdminConfig()

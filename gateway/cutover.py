@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from http.cookies import CookieError, SimpleCookie
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gateway.routing import Backend, Coverage, Match, Reason, Route, header
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gateway.inventory import Scope
 
 BUCKETS = 10_000
@@ -23,11 +25,27 @@ COOKIE_AGE = 31_536_000
 
 @dataclass(frozen=True, slots=True)
 class Tester:
-    """Callers who prove the secret may pick the side. Header names in lower case."""
+    """Callers who prove the secret, or have the role, may pick the side.
+
+    Header names in lower case; `secret` and `role` are None where they open nothing.
+    """
 
     header: bytes
     secret_header: bytes
-    secret: bytes
+    secret: bytes | None
+    role: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """What is known of the caller beyond the request's head: its id and scopes, its session."""
+
+    id: str | None = None
+    scopes: frozenset[str] = frozenset()
+    session: Mapping[str, Any] = field(default_factory=dict)
+
+
+NOBODY = Caller()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +79,7 @@ _BY_COVERAGE = {
 }
 
 
-def decide(match: Match, scope: Scope, policy: Policy) -> Decision:
+def decide(match: Match, scope: Scope, policy: Policy, caller: Caller = NOBODY) -> Decision:
     """Choose the backend of one request; the first rule of the order in the design that applies.
 
     Order: kill switch, tester, (forced by the match), rule, derived.
@@ -71,7 +89,7 @@ def decide(match: Match, scope: Scope, policy: Policy) -> Decision:
         if policy.kill_switch:
             return _PLAIN[Backend.LEGACY, Reason.KILL_SWITCH]
         if policy.tester is not None and match.forced is None:
-            picked = _tester(scope, policy.tester)
+            picked = _tester(scope, policy.tester, caller)
             if picked is not None:
                 return _PLAIN[picked, Reason.TESTER]
     if match.forced is not None:
@@ -79,7 +97,7 @@ def decide(match: Match, scope: Scope, policy: Policy) -> Decision:
     if route is None:
         return _PLAIN[Backend.LEGACY, Reason.NEITHER]
     if route.cutover == "canary":
-        return _canary(route, scope)
+        return _canary(route, scope, caller)
     backend = Backend.NATIVE if route.cutover == "native" else Backend.LEGACY
     if route.coverage is Coverage.ONLY_LEGACY:
         return _PLAIN[backend, Reason.ONLY_LEGACY]
@@ -94,8 +112,8 @@ def bucket_of(salt: str, identity: str) -> int:
     return int.from_bytes(blake2b(text, digest_size=8).digest(), "big") % BUCKETS
 
 
-def _canary(route: Route, scope: Scope) -> Decision:
-    source, identity = find_identity(route.sticky, scope)
+def _canary(route: Route, scope: Scope, caller: Caller) -> Decision:
+    source, identity = find_identity(route.sticky, scope, caller)
     mint = None
     if identity is None:
         name = next((s.partition(":")[2] for s in route.sticky if _is_own_cookie(s)), None)
@@ -109,12 +127,19 @@ def _canary(route: Route, scope: Scope) -> Decision:
     return Decision(backend, Reason.CANARY, bucket, source, mint)
 
 
-def find_identity(sources: tuple[str, ...], scope: Scope) -> tuple[str | None, str | None]:
+def find_identity(
+    sources: tuple[str, ...], scope: Scope, caller: Caller = NOBODY
+) -> tuple[str | None, str | None]:
     """Return the first source that is present and its value; (None, None) where there's none."""
     for source in sources:
         kind, _, name = source.partition(":")
         value: str | None
-        if kind == "ip":
+        if kind == "principal":
+            value = caller.id
+        elif kind == "session":
+            held = caller.session.get(name)
+            value = None if held is None else str(held)
+        elif kind == "ip":
             client = scope.get("client")
             value = client[0] if client else None
         elif kind == "header":
@@ -152,13 +177,16 @@ def _is_own_cookie(source: str) -> bool:
     return source.startswith(f"cookie:{OWN_COOKIE}")
 
 
-def _tester(scope: Scope, tester: Tester) -> Backend | None:
+def _tester(scope: Scope, tester: Tester, caller: Caller) -> Backend | None:
     wanted = header(scope, tester.header)
     if wanted is None:
         return None
-    shown = header(scope, tester.secret_header)
-    if shown is None or not hmac.compare_digest(shown, tester.secret):
-        return None
+    if tester.role is None or tester.role not in caller.scopes:
+        shown = header(scope, tester.secret_header)
+        if shown is None or tester.secret is None:
+            return None
+        if not hmac.compare_digest(shown, tester.secret):
+            return None
     try:
         return Backend(wanted.decode("latin-1").strip().lower())
     except ValueError:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import PlainTextResponse
 
-from gateway.cutover import Decision, decide, set_cookie
+from gateway.cutover import NOBODY, Caller, Decision, decide, set_cookie
 from gateway.exceptions import Handover
 from gateway.flask.inside import ENVIRON_KEY, Passport, RetiredRoute
 from gateway.inventory import route_path
@@ -23,12 +23,17 @@ if TYPE_CHECKING:
 
     from starlette.types import Message, Receive, Scope, Send
 
+    from gateway.auth import Guard, Principal
     from gateway.flask.side import FlaskSide
     from gateway.legacy import Bridge
     from gateway.native import NativeApp
     from gateway.snapshot import Snapshot, SnapshotStore
 
 logger = logging.getLogger("gateway.dispatch")
+
+#: Where legacy finds the Principal; no header can write there (PEP 3333: they become HTTP_…).
+PRINCIPAL_KEY = "gateway.principal"
+_GUARDED = Decision(Backend.NATIVE, Reason.GUARD)
 
 
 @dataclass(slots=True)
@@ -42,6 +47,7 @@ class Dispatcher:
     legacy: Bridge
     native: NativeApp | None
     flask: FlaskSide | None
+    guard: Guard | None = None
     observers: tuple[Observer, ...] = ()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,20 +60,13 @@ class Dispatcher:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         snapshot = self.snapshots.current
         match = snapshot.table.match(scope)
-        decision = decide(match, scope, snapshot.policy)
-        if not self.observers:
-            await self._serve(snapshot, match, decision, scope, receive, send)
-            return
-        await self._observed(snapshot, match, decision, scope, receive, send)
+        if self.observers:
+            await self._observed(snapshot, match, scope, receive, send)
+        else:
+            await self._admitted(snapshot, match, scope, receive, send)
 
     async def _observed(
-        self,
-        snapshot: Snapshot,
-        match: Match,
-        decision: Decision,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
+        self, snapshot: Snapshot, match: Match, scope: Scope, receive: Receive, send: Send
     ) -> None:
         status = 0
 
@@ -78,9 +77,9 @@ class Dispatcher:
             await send(message)
 
         started = time.perf_counter()
-        served = (match, decision)
+        served = (match, _GUARDED)
         try:
-            served = await self._serve(snapshot, match, decision, scope, receive, watch)
+            served = await self._admitted(snapshot, match, scope, receive, watch)
         finally:
             exchange = Exchange(
                 method=scope["method"],
@@ -93,6 +92,45 @@ class Dispatcher:
             )
             notify(self.observers, exchange)
 
+    async def _admitted(
+        self, snapshot: Snapshot, match: Match, scope: Scope, receive: Receive, send: Send
+    ) -> tuple[Match, Decision]:
+        """Serve the request, after the shared guard where the route asks for it."""
+        if not _is_guarded(snapshot, match):
+            return await self._decided(snapshot, match, scope, None, receive, send)
+        if self.guard is None:  # no table is built without one; a broken snapshot opens nothing
+            await PlainTextResponse("Forbidden", HTTPStatus.FORBIDDEN)(scope, receive, send)
+            return match, _GUARDED
+        served = (match, _GUARDED)
+
+        async def go_on(principal: Principal | None, receive: Receive, send: Send) -> None:
+            nonlocal served
+            state = {**scope.get("state", {}), "principal": principal}
+            known = {**scope, "state": state}
+            served = await self._decided(snapshot, match, known, principal, receive, send)
+
+        requires = match.route.requires if match.route is not None else frozenset[str]()
+        await self.guard.run(scope, receive, send, go_on, requires)
+        return served
+
+    async def _decided(
+        self,
+        snapshot: Snapshot,
+        match: Match,
+        scope: Scope,
+        principal: Principal | None,
+        receive: Receive,
+        send: Send,
+    ) -> tuple[Match, Decision]:
+        caller = NOBODY
+        route = match.route
+        if principal is not None:
+            caller = Caller(principal.id, principal.scopes)
+        if route is not None and route.reads_session and self.flask is not None:
+            caller = replace(caller, session=await self.flask.read_session(scope))
+        decision = decide(match, scope, snapshot.policy, caller)
+        return await self._serve(snapshot, match, decision, scope, receive, send, principal)
+
     async def _serve(
         self,
         snapshot: Snapshot,
@@ -101,19 +139,26 @@ class Dispatcher:
         scope: Scope,
         receive: Receive,
         send: Send,
+        principal: Principal | None,
     ) -> tuple[Match, Decision]:
         """Serve the request; return what it was served by, which a handover changes."""
         asked, scope = scope, _shown(snapshot, scope)
         flask = self.flask
         native = decision.backend is Backend.NATIVE
         if native and not self._inherits(snapshot, match, scope):
-            await self._native(match, scope, receive, _wrap(snapshot, decision, asked, send))
+            answer = _wrap(snapshot, decision, asked, send)
+            if flask is not None:
+                scope, answer = flask.with_session(match, scope, answer)
+            await self._native(match, scope, receive, answer)
             return match, decision
         extra: dict[str, Any] | None = None
         passport: Passport | None = None
-        if flask is not None and (native or flask.rewrites):
+        if flask is not None and (native or flask.rewrites or principal is not None):
             passport = self._passport(snapshot, match, decision, asked)
+            passport.principal = principal
             extra = {ENVIRON_KEY: passport}
+        if principal is not None:
+            extra = {**(extra or {}), PRINCIPAL_KEY: principal}
         answer = _wrap(snapshot, decision, asked, send, passport)
         body = match.route.body if match.route is not None else snapshot.config.legacy.body
         try:
@@ -140,6 +185,8 @@ class Dispatcher:
         """Tell whether Flask's own machinery belongs around a match that native serves."""
         if self.flask is None:
             return False
+        if self.flask.wanted_by(match):
+            return True
         hooks = match.route.hooks if match.route is not None else snapshot.config.defaults.hooks
         return hooks == "inherit" and self.flask.surrounds(match, scope)
 
@@ -221,6 +268,18 @@ class _WithoutBody:
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
         else:
             await self._send(message)
+
+
+def _is_guarded(snapshot: Snapshot, match: Match) -> bool:
+    """Tell whether the shared guard comes first.
+
+    Never before a CORS preflight: those carry no credentials (Fetch, section 3.2.2), and the
+    owner's real answer opens nothing.
+    """
+    if match.forced is not None and match.forced[1] is Reason.PREFLIGHT:
+        return False
+    auth = match.route.auth if match.route is not None else snapshot.config.defaults.auth
+    return auth == "shared"
 
 
 def _wrap(

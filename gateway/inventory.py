@@ -78,7 +78,8 @@ class NativeEndpoint:
     """One effective route of the native app. `methods` is None where any is accepted.
 
     `path` includes every prefix; `order` is the app's own matching order; `mounted` marks a route
-    inside a mounted app. `ref` is the framework's object.
+    inside a mounted app. `wants_flask` marks one whose handler must run inside of Flask. `ref` and
+    `dependant` are the framework's objects, the latter None where nothing is injected.
     """
 
     path: str
@@ -92,6 +93,8 @@ class NativeEndpoint:
     include_in_schema: bool
     mounted: bool
     ref: object = field(compare=False, repr=False)
+    wants_flask: bool = False
+    dependant: object = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

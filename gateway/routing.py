@@ -24,7 +24,7 @@ from gateway.inventory import (
 from gateway.templates import Template, normalise, parse_native
 
 if TYPE_CHECKING:
-    from gateway.config import BodyMode, Cutover, Hooks, RuleConfig
+    from gateway.config import Auth, BodyMode, Cutover, Hooks, RuleConfig
 
 
 class Backend(StrEnum):
@@ -52,6 +52,7 @@ class Reason(StrEnum):
     REFUSED = "refused"
     PREFLIGHT = "preflight"
     RETIRED = "retired"
+    GUARD = "guard"
 
 
 REASONS: Mapping[Reason, str] = {
@@ -69,6 +70,7 @@ REASONS: Mapping[Reason, str] = {
     Reason.CONVERTER: "Flask's converter refuses this value; legacy answers, as it did before",
     Reason.REFUSED: "Flask refuses the request's host",
     Reason.PREFLIGHT: "a CORS preflight goes to the side that serves the method it asks for",
+    Reason.GUARD: "the shared guard refused the caller; neither side was asked",
     Reason.RETIRED: "middleware inside legacy turned this into a route that native has taken over",
 }
 
@@ -124,10 +126,17 @@ class Route:
     salt: str
     body: BodyMode
     hooks: Hooks
+    auth: Auth | None
+    requires: frozenset[str]
     host: str | None
     considered: tuple[Rule, ...]
     native_opaque: bool = False
     template: Template | None = field(default=None, repr=False)
+
+    @property
+    def reads_session(self) -> bool:
+        """Tell whether a canary's identity may lie in the Flask session."""
+        return self.cutover == "canary" and any(s.startswith("session:") for s in self.sticky)
 
     @property
     def id(self) -> str:

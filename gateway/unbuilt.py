@@ -35,24 +35,20 @@ _RULE_KEYS = {
     "circuit": "the circuit breaker",
     "guardrail": "the guardrail",
     "steps": "the guardrail",
-    "requires": "shared auth",
 }
 _ROOT_KEYS = {
-    "auth": "shared auth",
     "state": "the store of overrides",
     "observe": "observability",
 }
 _SECTION_KEYS = {
     ("admin", "token_env"): "the admin API",
     ("admin", "token_file"): "the admin API",
-    ("tester", "role"): "testers by role",
     ("defaults", "failover"): "failover",
     ("defaults", "guardrail"): "the guardrail",
 }
 _VALUES = {
     ("cutover", "shadow"): "use legacy, canary or native",
     ("cutover", "live"): "use legacy, canary or native",
-    ("auth", "shared"): "say `auth: native` where the native handler guards itself",
 }
 
 
@@ -81,11 +77,3 @@ def _in_rule(rule: Any, location: Location) -> Iterator[Unbuilt]:
     for (key, value), advice in _VALUES.items():
         if rule.get(key) == value:
             yield Unbuilt((*location, key), f"`{key}: {value}`", advice)
-    sticky = rule.get("sticky")
-    for position, source in enumerate(sticky if isinstance(sticky, list) else ()):
-        if isinstance(source, str) and (source == "principal" or source.startswith("session:")):
-            yield Unbuilt(
-                (*location, "sticky", position),
-                f"`sticky: {source}`",
-                "use header:NAME, cookie:NAME or ip",
-            )

@@ -1,1 +1,6 @@
-"""What the gateway knows of Flask: its routes, and its own locks inside the legacy app."""
+"""Flask's world for native handlers: its context, its session, its exceptions."""
+
+from gateway.flask.route import FlaskRoute
+from gateway.flask.sessions import FlaskSession, ReadOnlyFlaskSession
+
+__all__ = ["FlaskRoute", "FlaskSession", "ReadOnlyFlaskSession"]

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from flask import Flask, g, request, request_finished
+from flask import Flask, abort, g, request, request_finished
 
 from gateway.cutover import Decision, decide
 from gateway.exceptions import Handover
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from flask import Response
     from starlette.types import ASGIApp
 
+    from gateway.auth import Principal
     from gateway.cutover import Policy
     from gateway.inventory import Scope
     from gateway.legacy import Call
@@ -63,7 +64,7 @@ class Passport:
     decision: Decision
     native: Callable[[Match], ASGIApp]
     inherits: Callable[[Match], bool]
-    principal: object | None = None
+    principal: Principal | None = None
     rewritten: Scope | None = None
     """The request as middleware inside Flask has changed it."""
     asked: bool = False
@@ -91,6 +92,8 @@ class Passport:
         if native and match.route is not None and match.route is self.match.route:
             return
         decision = decide(match, bare, self.policy)
+        if not self._may_enter(match):
+            abort(403)
         # Nobody is given an identity here: the answer's headers are out of reach, so that the
         # next request would find none again and could land on the other side.
         if decision.backend is Backend.LEGACY or decision.mint is not None:
@@ -108,6 +111,19 @@ class Passport:
             raise RetiredRoute(match, scope)
         self.match, self.rewritten = match, scope
         self.decision = Decision(Backend.NATIVE, Reason.RETIRED, mint=self.decision.mint)
+
+    def _may_enter(self, match: Match) -> bool:
+        """Tell whether the shared guard has let the caller in here: it ran for another route."""
+        route = match.route
+        if route is None or route.auth != "shared":
+            return True
+        logger.warning(
+            "%s %s: middleware inside legacy turned it into %s, which the shared guard protects",
+            self.scope["method"],
+            self.scope["path"],
+            route.id,
+        )
+        return self.principal is not None and not self.principal.missing(route.requires)
 
     def stand_in(self, app: Flask) -> Response:
         """Let the native app answer. Raises its own error, once its answer is kept in `failed`."""

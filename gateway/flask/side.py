@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask, Request, request_finished, request_started
 from flask.sessions import SecureCookieSessionInterface
 
-from gateway.flask import inside
+from gateway.flask import inside, sessions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from gateway.inventory import Scope
+    from starlette.types import Scope as ASGIScope
+    from starlette.types import Send
+
+    from gateway.inventory import NativeEndpoint, Scope
     from gateway.routing import Match
 
 _HOOKS = ("before_request_funcs", "after_request_funcs", "teardown_request_funcs")
@@ -32,6 +35,8 @@ class FlaskSide:
         self._always = False
         self._blueprints: frozenset[str] = frozenset()
         self._session_cookie: bytes | None = None
+        self._wanting: frozenset[int] = frozenset()
+        self._in_session: frozenset[int] = frozenset()
         self.refusal = _refusal(app)
         """Why no native handler may stand in the place of this app's views; None: it may."""
         inside.install(app)
@@ -53,6 +58,35 @@ class FlaskSide:
         interface = app.session_interface
         if app.secret_key or type(interface) is not SecureCookieSessionInterface:
             self._session_cookie = f"{app.config['SESSION_COOKIE_NAME']}=".encode()
+
+    def learn(self, endpoints: Iterable[NativeEndpoint]) -> None:
+        """Note which native routes need something of Flask's beyond its hooks."""
+        known = list(endpoints)
+        self._wanting = frozenset(each.order for each in known if each.wants_flask)
+        self._in_session = frozenset(
+            each.order for each in known if sessions.uses_sessions(each.dependant)
+        )
+
+    def wanted_by(self, match: Match) -> bool:
+        """Tell whether the handler must run inside Flask, whatever the rule says of hooks."""
+        if not self._wanting:
+            return False
+        route = match.route
+        return route is None or (route.native is not None and route.native.order in self._wanting)
+
+    def with_session(self, match: Match, scope: ASGIScope, send: Send) -> tuple[ASGIScope, Send]:
+        """Let a native handler outside of Flask reach the session, if it asks for one."""
+        if not self._in_session:
+            return scope, send
+        native = match.route.native if match.route is not None else None
+        if native is not None and native.order not in self._in_session:
+            return scope, send
+        opened = sessions.Sessions(self.app, scope)
+        return {**scope, sessions.SCOPE_KEY: opened}, opened.sending(send)
+
+    async def read_session(self, scope: Scope) -> Mapping[str, Any]:
+        """Return the Flask session of a request; empty where there is none."""
+        return await sessions.read(self.app, scope)
 
     def surrounds(self, match: Match, scope: Scope) -> bool:
         """Tell whether Flask does anything around this route's view: hooks, middleware, session."""

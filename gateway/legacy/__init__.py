@@ -3,6 +3,16 @@
 from gateway.legacy.bridge import Bridge
 from gateway.legacy.call import CALL_KEY, Call
 from gateway.legacy.pool import Pool, PoolStats
-from gateway.legacy.standin import Answer, LoopBody, StandIn
+from gateway.legacy.standin import Answer, LoopBody, StandIn, current
 
-__all__ = ["CALL_KEY", "Answer", "Bridge", "Call", "LoopBody", "Pool", "PoolStats", "StandIn"]
+__all__ = [
+    "CALL_KEY",
+    "Answer",
+    "Bridge",
+    "Call",
+    "LoopBody",
+    "Pool",
+    "PoolStats",
+    "StandIn",
+    "current",
+]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextvars import Context, copy_context
+from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass
 from http import HTTPStatus
 from queue import SimpleQueue
@@ -28,8 +28,8 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: Where a StandIn lies in the scope of the app that it runs.
-SCOPE_KEY = "gateway.stand_in"
+#: The StandIn that the running code belongs to.
+current: ContextVar[StandIn] = ContextVar("gateway.stand_in")
 HELD_BYTES = 262_144
 """An answer that says that it isn't longer than this is waited for as a whole."""
 
@@ -135,7 +135,7 @@ class StandIn:
     ) -> None:
         self._app = app
         self._on_end = on_end
-        self._scope: Scope = {**scope, SCOPE_KEY: self, "extensions": {}}
+        self._scope: Scope = {**scope, "extensions": {}}
         self._receive = receive
         self._bell = bell
         self._inbox: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
@@ -178,6 +178,7 @@ class StandIn:
             self._settle()
             self._on_end()
             return
+        context.run(current.set, self)
         self._task = self._bell.loop.create_task(self._run(), context=context)
 
     async def _run(self) -> None:

@@ -39,11 +39,18 @@ def listed(candidate: Candidate, order: int) -> NativeEndpoint:
         include_in_schema=bool(getattr(route, "include_in_schema", False)),
         mounted=False,
         ref=candidate,
+        wants_flask=bool(getattr(_asked(candidate), "wants_flask", False)),
+        dependant=getattr(route, "dependant", None)
+        or getattr(_asked(candidate), "dependant", None),
     )
 
 
+def _asked(candidate: Candidate) -> Any:
+    return candidate.top if candidate.leaf is None else candidate.leaf.original
+
+
 def _kind(candidate: Candidate) -> Kind:
-    asked = candidate.top if candidate.leaf is None else candidate.leaf.original
+    asked = _asked(candidate)
     if isinstance(asked, Route):
         return "route"
     if isinstance(asked, WebSocketRoute):
