@@ -5,8 +5,10 @@ path, per method, to its native FastAPI handler.
 """
 
 from gateway.app import Gateway
+from gateway.auth import Principal, current_principal
 from gateway.exceptions import ConfigError, GatewayError, Problem
 from gateway.observe import Exchange, Observer
+from gateway.state import request_state
 
 __all__ = [
     # the app
@@ -18,4 +20,8 @@ __all__ = [
     # what happened
     "Exchange",
     "Observer",
+    # what belongs to one request
+    "Principal",
+    "current_principal",
+    "request_state",
 ]

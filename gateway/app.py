@@ -35,6 +35,7 @@ from gateway.loading import Loaded, in_order, load, load_mapping
 from gateway.lock import verify_lock
 from gateway.native import NativeApp
 from gateway.snapshot import Snapshot, SnapshotStore
+from gateway.state import begin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -140,6 +141,7 @@ class Gateway:
         if self._phase is Phase.STARTING:
             await self._refuse_unstarted(scope, receive, send)
             return
+        begin()
         await self._app(scope, receive, send)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -297,6 +297,7 @@ class _Compiler:
         else:
             cutover = said.cutover if said is not None else defaults.cutover
         weight = (said.weight if said is not None else None) or 0.0
+        sticky = (said.sticky if said is not None else None) or defaults.sticky
         return Route(
             method=spot.method,
             label=spot.template.label,
@@ -306,7 +307,8 @@ class _Compiler:
             rule=rule,
             cutover=cutover,
             threshold=round(weight * 100),
-            sticky=(said.sticky if said is not None else None) or defaults.sticky,
+            sticky=sticky,
+            reads_session=cutover == "canary" and any(s.startswith("session:") for s in sticky),
             salt=(said.salt if said is not None else None) or defaults.salt,
             body=(said.body if said is not None else None) or self.config.legacy.body,
             hooks=(said.hooks if said is not None else None) or defaults.hooks,
@@ -792,5 +794,15 @@ def _static_matches(table: RouteTable) -> dict[tuple[str, str], Match]:
         for template in templates:
             if template.static:
                 scope = _scope(route.method, template.source)
-                found[route.method, template.source] = table.match(scope)
+                match = table.match(scope)
+                found[route.method, template.source] = replace(
+                    match, direct=_direct(table, match, scope)
+                )
     return found
+
+
+def _direct(table: RouteTable, match: Match, scope: dict[str, Any]) -> bool:
+    if match.route is None or match.route.native is None or match.head:
+        return False
+    found = table.native.find(scope)
+    return found is not None and found.outcome == "full" and found.endpoint == match.route.native

@@ -17,9 +17,10 @@ from gateway.flask.inside import ENVIRON_KEY, Passport, RetiredRoute
 from gateway.inventory import route_path
 from gateway.observe import Exchange, Observer, notify
 from gateway.routing import Backend, Match, Reason
+from gateway.state import request_state
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Coroutine, Mapping
 
     from starlette.types import Message, Receive, Scope, Send
 
@@ -50,20 +51,15 @@ class Dispatcher:
     guard: Guard | None = None
     observers: tuple[Observer, ...] = ()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[Any]:
         """Serve one request or WebSocket."""
-        if scope["type"] == "http":
-            await self._http(scope, receive, send)
-        else:
-            await self._websocket(scope, receive, send)
-
-    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return self._websocket(scope, receive, send)
         snapshot = self.snapshots.current
         match = snapshot.table.match(scope)
         if self.observers:
-            await self._observed(snapshot, match, scope, receive, send)
-        else:
-            await self._admitted(snapshot, match, scope, receive, send)
+            return self._observed(snapshot, match, scope, receive, send)
+        return self._admitted(snapshot, match, scope, receive, send)
 
     async def _observed(
         self, snapshot: Snapshot, match: Match, scope: Scope, receive: Receive, send: Send
@@ -89,15 +85,25 @@ class Dispatcher:
                 status=status,
                 duration=time.perf_counter() - started,
                 revision=snapshot.revision,
+                state=request_state(),
             )
             notify(self.observers, exchange)
 
-    async def _admitted(
+    def _admitted(
+        self, snapshot: Snapshot, match: Match, scope: Scope, receive: Receive, send: Send
+    ) -> Coroutine[Any, Any, tuple[Match, Decision]]:
+        """Serve the request, after the shared guard where the route asks for it."""
+        if _is_guarded(snapshot, match):
+            return self._guarded(snapshot, match, scope, receive, send)
+        route = match.route
+        if route is not None and route.reads_session:
+            return self._decided(snapshot, match, scope, None, receive, send)
+        decision = decide(match, scope, snapshot.policy)
+        return self._serve(snapshot, match, decision, scope, receive, send, None)
+
+    async def _guarded(
         self, snapshot: Snapshot, match: Match, scope: Scope, receive: Receive, send: Send
     ) -> tuple[Match, Decision]:
-        """Serve the request, after the shared guard where the route asks for it."""
-        if not _is_guarded(snapshot, match):
-            return await self._decided(snapshot, match, scope, None, receive, send)
         if self.guard is None:  # no table is built without one; a broken snapshot opens nothing
             await PlainTextResponse("Forbidden", HTTPStatus.FORBIDDEN)(scope, receive, send)
             return match, _GUARDED
@@ -219,7 +225,8 @@ class Dispatcher:
             receive, send = headless.receive, headless.send
         route = match.route
         if (
-            route is not None
+            not match.direct
+            and route is not None
             and route.legacy is not None
             and route.native is not None
             and route.template is not None

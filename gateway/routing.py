@@ -111,7 +111,8 @@ class Coverage(StrEnum):
 class Route:
     """One path template and method, compiled: who has it, which rule governs it, what it says.
 
-    `threshold` is the canary's weight in hundredths of a percent (0 to 10,000).
+    `threshold` is the canary's weight in hundredths of a percent (0 to 10,000). `reads_session`:
+    its identity may lie in the Flask session.
     """
 
     method: str
@@ -131,12 +132,8 @@ class Route:
     host: str | None
     considered: tuple[Rule, ...]
     native_opaque: bool = False
+    reads_session: bool = False
     template: Template | None = field(default=None, repr=False)
-
-    @property
-    def reads_session(self) -> bool:
-        """Tell whether a canary's identity may lie in the Flask session."""
-        return self.cutover == "canary" and any(s.startswith("session:") for s in self.sticky)
 
     @property
     def id(self) -> str:
@@ -149,12 +146,14 @@ class Match:
     """The answer to "which route is this?".
 
     `forced` says who must answer whatever the cutover, with the reason; it is None where the
-    route's cutover decides. `head` asks for the native GET without its body.
+    route's cutover decides. `head` asks for the native GET without its body. `direct` says that
+    the native app's own matching leads to the route's native endpoint, so that it needs no help.
     """
 
     route: Route | None
     forced: tuple[Backend, Reason] | None = None
     head: bool = False
+    direct: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,7 +378,7 @@ class RouteTable:
         route = match.route
         if route is None:
             return match
-        if is_catch_all(found.endpoint) and route.rule is None:
+        if route.rule is None and _catches_all(route):
             return _METHOD if answer.outcome == "method" else _NEITHER
         if route.coverage is Coverage.BOTH and not self.legacy.opaque:
             # Flask has this very template and method, yet said no to the path.
@@ -415,6 +414,13 @@ class RouteTable:
             if match.forced is None and match.route is not None and match.route.cutover != "legacy":
                 methods.add(method)
         return frozenset(methods)
+
+
+def _catches_all(route: Route) -> bool:
+    """Tell what `is_catch_all` does, of a route whose template is known already."""
+    if route.native is None or route.template is None:
+        return False
+    return route.native.kind == "host" or route.template.catch_all
 
 
 def native_template(endpoint: NativeEndpoint) -> Template:

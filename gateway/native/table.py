@@ -99,21 +99,25 @@ class Table:
 
     def select(self, scope: Scope, ask: Ask = Candidate.matches) -> Selection | None:
         """Return what the app's router would select in its first pass."""
-        selection = _select(self.fresh(), scope, ask)
+        return self._select(scope, ask)[1]
+
+    def _select(self, scope: Scope, ask: Ask) -> tuple[_Built, Selection | None]:
+        built = self.fresh()
+        selection = _select(built, scope, ask)
         if selection is not None:
             candidate = selection.candidate
             if self.router.routes[candidate.position] is not candidate.top:
-                selection = _select(self._read(), scope, ask)
-        return selection
+                built = self._read()
+                selection = _select(built, scope, ask)
+        return built, selection
 
     def find(self, scope: Mapping[str, Any]) -> Found | None:
         """Say what the app itself would do with an HTTP or WebSocket scope."""
         probe = dict(scope)
         probe["root_path"] = self.root_path(scope)
-        if isinstance(probe.get("fastapi"), dict):
+        if "fastapi" in probe and isinstance(probe["fastapi"], dict):
             probe["fastapi"] = dict(probe["fastapi"])
-        selection = self.select(probe, _ask_safely)
-        built = self.fresh()
+        built, selection = self._select(probe, _ask_safely)
         if selection is not None:
             return self._found(built, probe, selection)
         if probe["type"] != "http":
@@ -122,7 +126,7 @@ class Table:
 
     def _found(self, built: _Built, probe: Scope, selection: Selection) -> Found:
         candidate, match, child_scope = selection
-        sub = built.subs.get(candidate.order)
+        sub = built.subs.get(candidate.order) if built.subs else None
         if sub is not None and match is Match.FULL:
             below = sub.table.find({**probe, **child_scope})
             endpoint = sub.endpoints.get(below.endpoint.order) if below is not None else None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from gateway.cutover import Decision
     from gateway.routing import Match
@@ -19,7 +19,8 @@ logger = logging.getLogger("gateway.observe")
 class Exchange:
     """One finished request: what was decided, what was answered, how long it took.
 
-    `status` is 0 where the client left before there was one; `duration` is in seconds.
+    `status` is 0 where the client left before there was one; `duration` is in seconds. `state` is
+    what `request_state()` held at the end.
     """
 
     method: str
@@ -29,6 +30,7 @@ class Exchange:
     status: int
     duration: float
     revision: str
+    state: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Observer(Protocol):

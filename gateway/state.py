@@ -1,0 +1,31 @@
+"""One mutable object per request, the same wherever the request is served.
+
+A context variable that Flask sets is gone when its worker ends, and one that a plain `def`
+dependency of FastAPI sets is gone when its thread does. The mapping below is made once, outside of
+both apps, so that utilities which know neither framework can write and read it anywhere: in WSGI
+and ASGI middleware, in hooks, views, dependencies and handlers, on any thread; and access logs
+read it afterwards (`Exchange.state`).
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import Any
+
+_state: ContextVar[dict[str, Any]] = ContextVar("gateway.request_state")
+
+
+def request_state() -> dict[str, Any]:
+    """Return the running request's own mapping. Raises LookupError outside of a request."""
+    try:
+        return _state.get()
+    except LookupError:
+        message = "there is no request: request_state() works while the gateway serves one"
+        raise LookupError(message) from None
+
+
+def begin() -> dict[str, Any]:
+    """Give the running request a mapping of its own; called by the outermost ASGI layer."""
+    state: dict[str, Any] = {}
+    _state.set(state)
+    return state
