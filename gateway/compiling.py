@@ -184,7 +184,7 @@ class _Compiler:
         table = replace(table, static=_static_matches(table))
         self._check_rules(routes)
         self._check_default_hooks(routes)
-        self._check_default_auth()
+        self._check_default_auth(routes)
         self._check_catch_alls(table)
         return Compiled(table, tuple(self.problems))
 
@@ -497,6 +497,7 @@ class _Compiler:
             return
         self._check_partners(rule, claims)
         self._check_auth(rule)
+        self._check_self_guards(rule, claims)
         self._check_hooks(rule, claims)
         self._check_converters(rule, claims)
 
@@ -574,6 +575,24 @@ class _Compiler:
                     warning=True,
                 )
 
+    def _check_self_guards(self, rule: Rule, claims: _Claims) -> None:
+        """Refuse to move a view that may guard itself, until the rule says who does then."""
+        if rule.config.auth is not None:
+            return
+        for route in claims.moved:
+            if route.legacy is None or route.method in AUTOMATIC:
+                continue
+            found = self.legacy.guards(route.legacy, route.method).view
+            if found:
+                self._report(
+                    "may-guard-itself",
+                    rule,
+                    "",
+                    f"{route.id}: the legacy view may guard itself, which a native handler doesn't "
+                    f"inherit: it {_listing(list(found))}",
+                    "say `auth: shared`, `auth: native` or `auth: none`",
+                )
+
     def _check_auth(self, rule: Rule) -> None:
         auth = rule.config.auth or self.config.defaults.auth
         if auth == "shared" and self.config.auth is None:
@@ -613,7 +632,21 @@ class _Compiler:
                     _SKIP_HOOKS,
                 )
 
-    def _check_default_auth(self) -> None:
+    def _check_default_auth(self, routes: list[Route]) -> None:
+        for route in routes:
+            if route.rule is not None or route.cutover == "legacy" or route.legacy is None:
+                continue
+            found = self.legacy.guards(route.legacy, route.method).view
+            if found and route.method not in AUTOMATIC and self.config.defaults.auth is None:
+                self.problems.append(
+                    self.source.problem(
+                        "may-guard-itself",
+                        ("defaults", "cutover"),
+                        f"{route.id}: the legacy view may guard itself, which a native handler "
+                        f"doesn't inherit: it {_listing(list(found))}",
+                        "give it a rule that says `auth:`",
+                    )
+                )
         if self.config.defaults.auth == "shared" and self.config.auth is None:
             self.problems.append(
                 self.source.problem(

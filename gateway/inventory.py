@@ -42,6 +42,15 @@ class LegacyAnswer:
     ref: object | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """What stands before a legacy view: middleware and hooks by name, and evidence in the view."""
+
+    middleware: tuple[str, ...] = ()
+    hooks: tuple[str, ...] = ()
+    view: tuple[str, ...] = ()
+
+
 class LegacyRoutes(Protocol):
     """The legacy app's routes, as far as they can be known."""
 
@@ -70,6 +79,10 @@ class LegacyRoutes(Protocol):
 
     def allowed(self, scope: Scope, path: str) -> frozenset[str]:
         """List the methods that the app knows for `path`; empty where it doesn't know it."""
+        ...
+
+    def guards(self, endpoint: LegacyEndpoint, method: str) -> Guards:
+        """Say what guards an endpoint: hooks, and what the view may do itself."""
         ...
 
 
@@ -140,6 +153,10 @@ class OpaqueLegacy:
     def allowed(self, scope: Scope, path: str) -> frozenset[str]:  # noqa: ARG002
         """Return nothing."""
         return frozenset()
+
+    def guards(self, endpoint: LegacyEndpoint, method: str) -> Guards:  # noqa: ARG002
+        """Return nothing: it can't be known."""
+        return Guards()
 
 
 class NoNative:

@@ -25,6 +25,7 @@ from gateway.compiling import AUTOMATIC
 from gateway.config import Config
 from gateway.cutover import decide, find_identity
 from gateway.exceptions import ConfigError
+from gateway.inventory import Guards
 from gateway.loading import load
 from gateway.lock import lock_lines, lock_path, write_lock
 from gateway.routing import REASONS, Backend, Coverage, Match, Reason, Route, request_host
@@ -98,10 +99,20 @@ def _static(route: Route, gateway: Gateway) -> tuple[str, Reason]:
     return decision.backend.value, decision.reason
 
 
-def routes(config: ConfigArgument = None, json: JsonOption = False) -> None:
+AuthOption = Annotated[
+    bool, typer.Option("--auth", help="Show who guards each route instead, for a reviewer.")
+]
+
+
+def routes(
+    config: ConfigArgument = None, auth: AuthOption = False, json: JsonOption = False
+) -> None:
     """List every route of both apps: who has it, which rule governs it, who serves it and why."""
     gateway = Gateway(config=chosen(config))
     listed = _listed(gateway)
+    if auth:
+        _show_auth([_auth_row(route, gateway) for route in listed], json=json)
+        return
     rows = [_row(route, gateway) for route in listed]
     # FastAPI's own pages (/docs and its like) are nobody's work: they don't count.
     counted = [row for row, route in zip(rows, listed, strict=True) if not _is_frameworks(route)]
@@ -155,6 +166,54 @@ def _row(route: Route, gateway: Gateway) -> dict[str, str]:
         "reason": reason.value,
         "rule": route.rule.id if route.rule else "",
     }
+
+
+def _auth_row(route: Route, gateway: Gateway) -> dict[str, Any]:
+    """Tell everything that stands between a caller and the handler that serves a route."""
+    serves, _ = _static(route, gateway)
+    guards = gateway.table.legacy.guards(route.legacy, route.method) if route.legacy else Guards()
+    native_serves = serves != "legacy"
+    return {
+        "route": route.id,
+        "serves": serves,
+        "auth": route.auth or "",
+        "requires": sorted(route.requires),
+        "hooks": "" if serves == "legacy" else route.hooks,
+        "middleware": list(guards.middleware),
+        "before_request": list(guards.hooks),
+        "view": list(guards.view),
+        "dependencies": _dependencies(route) if native_serves else [],
+        "rule": route.rule.id if route.rule else "",
+    }
+
+
+def _dependencies(route: Route) -> list[str]:
+    """Name what FastAPI solves before the native handler, one level deep."""
+    dependant = route.native.dependant if route.native is not None else None
+    calls = (each.call for each in getattr(dependant, "dependencies", ()))
+    return [getattr(call, "__qualname__", type(call).__qualname__) for call in calls]
+
+
+def _show_auth(rows: list[dict[str, Any]], *, json: bool) -> None:
+    if json:
+        print_json({"routes": rows})
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("ROUTE", "SERVES", "AUTH", "GUARDED BY", "THE LEGACY VIEW", "RULE"):
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        inherits = row["hooks"] != "skip"
+        by = ["the shared guard"] if row["auth"] == "shared" else []
+        by += [f"scope {scope}" for scope in row["requires"]]
+        by += [*row["middleware"], *row["before_request"]] if inherits else []
+        by += row["dependencies"]
+        by += ["its own view"] if row["serves"] == "legacy" and row["view"] else []
+        lost = row["hooks"] == "skip" and (row["middleware"] or row["before_request"])
+        warned = ["loses Flask's hooks"] if lost else []
+        said = row["auth"] or ("not said" if row["serves"] != "legacy" else "")
+        cells = (row["route"], row["serves"], said, "\n".join(by) or "nobody")
+        table.add_row(*cells, "\n".join([*warned, *row["view"]]), row["rule"])
+    out.print(table)
 
 
 def match(

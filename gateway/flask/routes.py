@@ -8,7 +8,8 @@ from flask import Flask
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import RequestRedirect
 
-from gateway.inventory import LegacyAnswer, LegacyEndpoint, Scope
+from gateway.flask.self_guards import evidence
+from gateway.inventory import Guards, LegacyAnswer, LegacyEndpoint, Scope
 from gateway.templates import parse_flask
 
 if TYPE_CHECKING:
@@ -98,8 +99,29 @@ class FlaskRoutes:
         except HTTPException:
             return frozenset()
 
+    def guards(self, endpoint: LegacyEndpoint, method: str) -> Guards:
+        """Say what guards an endpoint; user code is read, never run."""
+        app, view = self.app, self.app.view_functions.get(endpoint.endpoint)
+        middleware = (_qualified(app.wsgi_app),) if "wsgi_app" in vars(app) else ()
+        names: list[str | None] = [None]
+        blueprint = endpoint.blueprint
+        while blueprint:
+            names.append(blueprint)
+            blueprint = blueprint.rpartition(".")[0]
+        hooks = [
+            f"{_qualified(hook)} ({name or 'app'})"
+            for name in names
+            for hook in app.before_request_funcs.get(name, ())
+        ]
+        found = evidence(view, method) if view is not None else ()
+        return Guards(middleware, tuple(hooks), tuple(str(each) for each in found))
+
     def _bind(self, scope: Scope) -> MapAdapter | None:
         return self.app.create_url_adapter(self.app.request_class(_host_environ(scope)))
+
+
+def _qualified(function: Any) -> str:
+    return f"{getattr(function, '__module__', '')}.{_qualname(function)}"
 
 
 def _qualname(view: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
-from flask import Blueprint, Flask
+from flask import Blueprint, Flask, abort, session
 
 legacy = Flask("pair")
 billing = Blueprint("billing", __name__, url_prefix="/billing")
@@ -91,3 +91,15 @@ class OwnDispatch(Flask):
 own_dispatch = OwnDispatch(__name__)
 own_dispatch.add_url_rule("/items/", "items", lambda: "")
 own_dispatch.add_url_rule("/users/<int:user_id>", "user", lambda user_id: "")
+
+self_guarding = Flask(__name__)
+
+
+def guarded(**_: Any) -> str:
+    if session.get("user") is None:
+        abort(401)
+    return "yours"
+
+
+self_guarding.add_url_rule("/items/", "items", guarded)
+self_guarding.add_url_rule("/users/<int:user_id>", "user", guarded)
