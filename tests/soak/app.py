@@ -90,6 +90,7 @@ def stats() -> dict[str, Any]:
         "threads": threading.active_count(),
         "fds": sum(1 for _ in Path("/proc/self/fd").iterdir()),
         "tasks": len(asyncio.all_tasks()),
+        "objects": len(gc.get_objects()),
         "busy": pool.busy,
         "queued": pool.queued,
         "dropped": pool.dropped,
