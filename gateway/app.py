@@ -24,10 +24,11 @@ from gateway.cors import cors_problems
 from gateway.cutover import Policy, Tester
 from gateway.dispatch import Dispatcher
 from gateway.exceptions import AppImportError, ConfigError, GatewayError
+from gateway.flask import urls
 from gateway.flask.main_loop import MainLoop
 from gateway.flask.routes import FlaskRoutes
 from gateway.flask.side import FlaskSide
-from gateway.importing import import_app
+from gateway.importing import import_app, import_callable
 from gateway.inventory import LegacyRoutes, NativeRoutes, NoNative, OpaqueLegacy, route_path
 from gateway.legacy import Bridge, Pool
 from gateway.lifespan import NestedLifespan
@@ -90,6 +91,8 @@ class Gateway:
         self._prefix = self._loaded.config.admin.prefix.rstrip("/")
         self._phase = Phase.STARTING
         self._flask = FlaskSide(legacy_app) if isinstance(legacy_app, Flask) else None
+        if self._flask is not None and self._native is not None:
+            urls.install(self._flask.app, self._native.url_for)
         self._main_loop: MainLoop | None = None
         if settings.async_views == "main" and self._flask is not None:
             self._main_loop = MainLoop(self._flask.app)
@@ -270,7 +273,7 @@ def _guard(loaded: Loaded, native: Any, problems: list[Problem]) -> Guard | None
         return None
     location = ("auth", "dependency")
     try:
-        dependency = import_app(auth.dependency)
+        dependency = import_callable(auth.dependency, "a dependency")
         return Guard(dependency, auth, native if isinstance(native, FastAPI) else None)
     except AppImportError as error:
         problems.append(loaded.source.problem("app-import", location, str(error)))

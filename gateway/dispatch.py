@@ -13,6 +13,7 @@ from starlette.responses import PlainTextResponse
 
 from gateway.cutover import NOBODY, Caller, Decision, decide, set_cookie
 from gateway.exceptions import Handover
+from gateway.flask.borrowed import FLASK_KEY
 from gateway.flask.inside import ENVIRON_KEY, Passport, RetiredRoute
 from gateway.inventory import route_path
 from gateway.observe import Exchange, Observer, notify
@@ -116,7 +117,8 @@ class Dispatcher:
             served = await self._decided(snapshot, match, known, principal, receive, send)
 
         requires = match.route.requires if match.route is not None else frozenset[str]()
-        await self.guard.run(scope, receive, send, go_on, requires)
+        asked = scope if self.flask is None else self.flask.for_guard(scope)
+        await self.guard.run(asked, receive, send, go_on, requires)
         return served
 
     async def _decided(
@@ -154,6 +156,7 @@ class Dispatcher:
         if native and not self._inherits(snapshot, match, scope):
             answer = _wrap(snapshot, decision, asked, send)
             if flask is not None:
+                scope[FLASK_KEY] = flask.app
                 scope, answer = flask.with_session(match, scope, answer)
             await self._native(match, scope, receive, answer)
             return match, decision

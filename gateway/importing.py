@@ -18,9 +18,20 @@ _HERE = str(Path(__file__).parent)
 
 
 def import_app(string: str) -> Any:
-    """Return what `module:attr` names, or what `module:factory()` returns.
+    """Return the app that `module:attr` names, or that `module:factory()` returns.
 
     Raises AppImportError that says what is wrong and points at the user's own line, never at ours.
+    """
+    target = import_callable(string, "an app")
+    if not string.strip().endswith("()") and _is_factory(target):
+        raise AppImportError(f"{string} is a function without arguments (write {string}() to call)")
+    return target
+
+
+def import_callable(string: str, what: str) -> Any:
+    """Return what `module:attr` names or `module:factory()` returns; raises as `import_app` does.
+
+    `what` says for the message as what it will be called: `a dependency`.
     """
     form = _STRING.fullmatch(string.strip())
     if form is None:
@@ -48,10 +59,8 @@ def import_app(string: str) -> Any:
         return _call(string, target)
     if not callable(target):
         raise AppImportError(
-            f"{string} is {type(target).__name__}, which can't be called as an app"
+            f"{string} is {type(target).__name__}, which can't be called as {what}"
         )
-    if _is_factory(target):
-        raise AppImportError(f"{string} is a function without arguments (write {string}() to call)")
     return target
 
 

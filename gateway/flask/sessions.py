@@ -30,7 +30,8 @@ SCOPE_KEY = "gateway.sessions"
 class Sessions:
     """Opens the session of one request, at most once, and saves it with the answer."""
 
-    def __init__(self, app: Flask, scope: Mapping[str, Any]) -> None:
+    def __init__(self, app: Flask, scope: Mapping[str, Any], *, read_only: bool = False) -> None:
+        self.read_only = read_only
         self._app = app
         self._scope = scope
         self._opened: SessionMixin | None = None
@@ -44,7 +45,7 @@ class Sessions:
 
     def _open(self) -> SessionMixin:
         app = self._app
-        request = app.request_class(_environ(self._scope))
+        request = app.request_class(minimal_environ(self._scope))
         opened = app.session_interface.open_session(app, request)
         return opened if opened is not None else app.session_interface.make_null_session(app)
 
@@ -60,7 +61,7 @@ class Sessions:
         app = self._app
         response = app.response_class()
         before = list(response.headers)
-        with app.request_context(_environ(self._scope)):
+        with app.app_context():
             app.session_interface.save_session(app, opened, response)
         return [
             (name.lower().encode("latin-1"), value.encode("latin-1"))
@@ -108,6 +109,9 @@ async def _writable(request: Request) -> Any:
     sessions = _sessions(request)
     if sessions is None:
         return session
+    if sessions.read_only:
+        message = "the shared guard may read the session, not write it: use ReadOnlyFlaskSession"
+        raise RuntimeError(message)
     sessions.writable = True
     return await sessions.open()
 
@@ -128,7 +132,7 @@ def _sessions(request: Request) -> Sessions | None:
     return sessions
 
 
-def _environ(scope: Mapping[str, Any]) -> dict[str, Any]:
+def minimal_environ(scope: Mapping[str, Any]) -> dict[str, Any]:
     """Build as much of a WSGI environ as a session interface reads."""
     server = scope.get("server") or ("localhost", 80)
     environ: dict[str, Any] = {

@@ -8,6 +8,7 @@ from flask import Flask, Request, request_finished, request_started
 from flask.sessions import SecureCookieSessionInterface
 
 from gateway.flask import inside, sessions
+from gateway.flask.borrowed import FLASK_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -83,6 +84,11 @@ class FlaskSide:
             return scope, send
         opened = sessions.Sessions(self.app, scope)
         return {**scope, sessions.SCOPE_KEY: opened}, opened.sending(send)
+
+    def for_guard(self, scope: ASGIScope) -> ASGIScope:
+        """Let the shared guard ask for what is Flask's: its user, and the session to read."""
+        opened = sessions.Sessions(self.app, scope, read_only=True)
+        return {**scope, FLASK_KEY: self.app, sessions.SCOPE_KEY: opened}
 
     async def read_session(self, scope: Scope) -> Mapping[str, Any]:
         """Return the Flask session of a request; empty where there is none."""

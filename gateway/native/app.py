@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from starlette.applications import Starlette
 from starlette.routing import Router
 
-from gateway.native.candidate import Candidate, Nested
+from gateway.native.candidate import Candidate, Nested, parameters
 from gateway.native.entry import SCOPE_KEY, Entry, Pin, Ticket, outermost
 from gateway.native.table import Table
 
@@ -66,6 +67,23 @@ class NativeApp:
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer as `app` does, at a cost that doesn't grow with the number of its routes."""
         return self.app(self._ticketed(None, scope), receive, send)
+
+    def url_for(self, name: str, values: Mapping[str, Any]) -> str | None:
+        """Write the path of the route called `name`; values that it doesn't take are its query.
+
+        None where no route of that name takes what `values` has.
+        """
+        for endpoint in self.endpoints():
+            ref = endpoint.ref
+            if endpoint.name != name or not isinstance(ref, Candidate | Nested):
+                continue
+            try:
+                path = ref.fill(values)
+            except (ValueError, AssertionError):  # a convertor refuses a value
+                continue
+            query = {key: each for key, each in values.items() if key not in parameters(ref)}
+            return f"{path}?{urlencode(query, doseq=True)}" if query else path
+        return None
 
     async def serve(
         self,

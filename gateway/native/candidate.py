@@ -93,7 +93,8 @@ class Candidate:
         missing = sorted(self.parameters - params.keys())
         if missing:
             raise ValueError(f"{self.route.path}: no value for {', '.join(missing)}")
-        path, _ = replace_params(self.route.path_format, self.route.param_convertors, dict(params))
+        taken = {name: params[name] for name in self.parameters}
+        path, _ = replace_params(self.route.path_format, self.route.param_convertors, taken)
         return path
 
 
@@ -118,6 +119,13 @@ class Nested:
 
 
 Ref = Candidate | Nested
+
+
+def parameters(ref: Ref) -> AbstractSet[str]:
+    """Return the names of the path parameters that lead to a route, its mounts' included."""
+    if isinstance(ref, Nested):
+        return (ref.mount.parameters - {"path"}) | parameters(ref.child)
+    return ref.parameters
 
 
 def candidates_of(routes: list[BaseRoute]) -> Iterator[Candidate]:

@@ -1,0 +1,81 @@
+"""Single things of Flask's for native handlers that need no whole Flask request around them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import Depends, HTTPException, Request
+from flask import has_request_context
+from flask import url_for as flask_url_for
+
+from gateway.flask.sessions import minimal_environ
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flask import Flask
+
+#: Where native handlers find the Flask app.
+FLASK_KEY = "gateway.flask"
+
+
+def _app(request: Request) -> Flask:
+    app: Flask | None = request.scope.get(FLASK_KEY)
+    if app is None:
+        message = "this needs the gateway in front: serve the app through it"
+        raise RuntimeError(message)
+    return app
+
+
+async def flask_user(request: Request) -> Any:
+    """Return Flask-Login's current user: a dependency; None for an anonymous one.
+
+    Inside inherited hooks it is the user that Flask knows already; elsewhere the app's own user
+    loader is asked, on another thread, as it may ask a database.
+    """
+    if has_request_context():
+        return _logged_in()
+    app = _app(request)
+
+    def load() -> Any:
+        with app.request_context(minimal_environ(request.scope)):
+            return _logged_in()
+
+    return await asyncio.to_thread(load)
+
+
+def _logged_in() -> Any:
+    from flask_login import current_user  # noqa: PLC0415 - only who uses it has it
+
+    user = current_user._get_current_object()  # noqa: SLF001 - Werkzeug documents it
+    return user if user.is_authenticated else None
+
+
+async def flask_login(user: Annotated[Any, Depends(flask_user)]) -> Any:
+    """Let in whoever is logged in by Flask-Login: for `auth.dependency` (`auth.id: id`).
+
+    Raises HTTPException 401 for anybody else.
+    """
+    if user is None:
+        raise HTTPException(401, "Unauthorized")
+    return user
+
+
+def _url_for(request: Request) -> Callable[..., str]:
+    """Return a `url_for` of Flask's endpoints, for handlers outside of Flask."""
+    if has_request_context():
+        return flask_url_for
+    app = _app(request)
+
+    def build(endpoint: str, **values: Any) -> str:
+        with app.request_context(minimal_environ(request.scope)):
+            return flask_url_for(endpoint, **values)
+
+    return build
+
+
+CurrentFlaskUser = Annotated[Any, Depends(flask_user)]
+"""Flask-Login's current user, None if nobody is logged in."""
+FlaskUrlFor = Annotated[Any, Depends(_url_for)]
+"""`flask.url_for` by itself."""

@@ -1,0 +1,97 @@
+"""One app whose routes differ only in what of Flask and auth stands around the handler."""
+
+from typing import Annotated, Any, cast
+
+from fastapi import APIRouter, Depends, FastAPI
+from flask import Blueprint, Flask, g, session
+
+from gateway import Gateway
+from gateway.auth import Principal, current_principal
+from gateway.flask import FlaskRoute, FlaskSession, ReadOnlyFlaskSession
+
+legacy = Flask(__name__)
+legacy.secret_key = "bench"
+hooked = Blueprint("hooked", __name__)
+plain = Blueprint("plain", __name__)
+
+
+@hooked.before_request
+def before() -> None:
+    g.user = "ann"
+
+
+@hooked.after_request
+def after(response: Any) -> Any:
+    response.headers["X-User"] = g.user
+    return response
+
+
+def view() -> dict[str, str]:
+    return {"hello": "world"}
+
+
+def writing_view() -> dict[str, str]:
+    session["n"] = 1
+    return {"hello": "world"}
+
+
+for name in ("hooks", "route", "bare", "read", "write", "shared", "hello"):
+    blueprint = hooked if name in ("hooks", "route") else plain
+    blueprint.add_url_rule(f"/{name}", name, view)
+    legacy.add_url_rule(f"/legacy/{name}", f"legacy_{name}", view)
+hooked.add_url_rule("/legacy-hooks", "legacy-hooks", view)
+plain.add_url_rule("/legacy-write", "legacy-write", writing_view)
+legacy.register_blueprint(hooked)
+legacy.register_blueprint(plain)
+
+native = FastAPI()
+flask_routes = APIRouter(route_class=FlaskRoute)
+
+
+@native.get("/bare")
+@native.get("/hooks")
+@flask_routes.get("/route")
+async def handler() -> dict[str, str]:
+    return {"hello": "world"}
+
+
+@native.get("/read")
+async def read(held: ReadOnlyFlaskSession) -> dict[str, str]:
+    return {"hello": held.get("user", "world")}
+
+
+@native.get("/write")
+async def write(held: FlaskSession) -> dict[str, str]:
+    held["n"] = 1
+    return {"hello": "world"}
+
+
+@native.get("/shared")
+async def shared(principal: Annotated[Principal, Depends(current_principal)]) -> dict[str, str]:
+    return {"hello": principal.id}
+
+
+native.include_router(flask_routes)
+
+
+async def everybody() -> str:
+    return "ann"
+
+
+def _rule(name: str, **more: str) -> dict[str, Any]:
+    return {"path": f"/{name}", "methods": ["GET"], "cutover": "native", **more}
+
+
+app = Gateway(
+    legacy=cast("Any", legacy),
+    native=native,
+    config={
+        "version": 1,
+        "auth": {"dependency": f"{__name__}:everybody"},
+        "routes": [
+            *(_rule(name) for name in ("bare", "hooks", "route", "read", "write")),
+            _rule("shared", auth="shared"),
+            {"path": "/legacy/shared", "cutover": "legacy", "auth": "shared"},
+        ],
+    },
+)

@@ -1,0 +1,100 @@
+"""What Flask's world and the shared guard cost per request: `python -m tests.benchmarks.costs`.
+
+One server, one route per form, asked in turn, forwards and backwards; CPU µs per request of the
+server's process, as a Markdown table between the markers of `tests/benchmarks/README.md`.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import typer
+
+from tests.benchmarks import environment, load, stats
+from tests.benchmarks.cases import CONNECTIONS
+from tests.benchmarks.load import Request
+from tests.benchmarks.peers import Peer
+from tests.benchmarks.report import embed
+from tests.benchmarks.server import Server
+
+MARK = "bench:costs"
+FORMS = {
+    "/legacy/bare": "legacy view, no hooks",
+    "/legacy-hooks": "legacy view, two hooks",
+    "/legacy-write": "legacy view that writes the session",
+    "/legacy/shared": "legacy view, `auth: shared`",
+    "/bare": "native, nothing around it",
+    "/hooks": "native, two hooks inherited",
+    "/route": "native, `FlaskRoute` and two hooks",
+    "/read": "native, session read",
+    "/write": "native, session written",
+    "/shared": "native, `auth: shared`",
+}
+_COMMAND = [sys.executable, "-m", "uvicorn", "tests.benchmarks.apps.costs:app"]
+_COMMAND += ["--no-access-log", "--log-level", "warning"]
+PEER = Peer(
+    "costs",
+    "gateway",
+    lambda place: [[*_COMMAND, "--port", str(place.port)]],
+    legacy="",
+    native="",
+)
+
+
+def measure_forms(blocks: int, seconds: int) -> dict[str, list[float]]:
+    """Return the CPU µs per request of each form, one value per block."""
+    found: dict[str, list[float]] = {form: [] for form in FORMS}
+    with (
+        TemporaryDirectory() as folder,
+        Server(PEER, routes="hello", files=Path(folder)) as server,
+    ):
+        for block in range(-1, blocks):  # the first one warms up
+            samples: dict[str, list[float]] = {form: [] for form in FORMS}
+            for form in stats.palindrome(list(FORMS), max(block, 0)):
+                before = server.cpu_seconds()
+                taken = load.run(
+                    server.port, Request(form), connections=CONNECTIONS, seconds=seconds
+                )
+                if taken.errors:
+                    raise typer.BadParameter(f"{form} gave {taken.errors} errors")
+                samples[form].append((server.cpu_seconds() - before) / taken.requests * 1e6)
+            if block >= 0:
+                for form, values in samples.items():
+                    found[form].append(sum(values) / len(values))
+    return found
+
+
+def table(found: dict[str, list[float]], blocks: int) -> str:
+    """Write the figures as Markdown."""
+    base = stats.mean(found["/bare"]).value
+    lines = [
+        f"{environment.now()}, A-B-B-A blocks: {blocks}.",
+        "",
+        "| form | CPU µs/request [95%] | beyond a bare native handler |",
+        "|---|---:|---:|",
+    ]
+    for form, values in found.items():
+        each = stats.mean(values)
+        figure = f"{each.value:.0f} [{each.low:.0f}, {each.high:.0f}]"
+        lines.append(f"| {FORMS[form]} | {figure} | {each.value - base:+.0f} |")
+    return "\n".join(lines)
+
+
+def main(
+    blocks: Annotated[int, typer.Option(min=1, help="A-B-B-A blocks.")] = 5,
+    seconds: Annotated[int, typer.Option(min=1, max=60, help="Length of one load.")] = 1,
+    readme: Annotated[Path | None, typer.Option(help="File whose table is redrawn.")] = None,
+) -> None:
+    """Measure, print, and write the table where asked."""
+    text = table(measure_forms(blocks, seconds), blocks)
+    typer.echo(text)
+    if readme is not None:
+        content = readme.read_text(encoding="utf-8")
+        readme.write_text(embed(content, MARK, text), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    typer.run(main)
