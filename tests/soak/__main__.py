@@ -243,9 +243,9 @@ def main(minutes: Annotated[float, typer.Option(min=0.1, help="How long.")] = 20
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "uvicorn", "tests.soak.app:gateway", "--port", str(port)]
     command += ["--no-access-log", "--log-level", "critical"]
-    # glibc gives every few threads a heap of their own, whose holes look like a leak for hours;
-    # the README tells the same to who runs the gateway.
-    env = {"MALLOC_ARENA_MAX": "2", **os.environ, "PYTHONPATH": str(ROOT)}
+    # Else glibc learns to keep the buffers of uploads in its heaps, whose holes look like a leak
+    # for hours; the README tells the same to who runs the gateway.
+    env = {"MALLOC_MMAP_THRESHOLD_": "131072", **os.environ, "PYTHONPATH": str(ROOT)}
     with Path(os.devnull).open("wb") as nowhere:
         server = subprocess.Popen(command, cwd=ROOT, env=env, stderr=nowhere)
         try:
