@@ -145,16 +145,16 @@ _ITEMS: tuple[Case, ...] = (
         Expect(200, {"data": {**_item(0, "ladle", 0), "id": ID}, "token": DEFAULT_TOKEN}),
         "native", TOKEN, {"item_name": "ladle"},
     ),
-    _same("store without a token", "POST", "/items/", _STOLEN, "native", {}, {"item_name": "x"}),
+    _same("store without a token", "POST", "/items/", _STOLEN, "legacy", {}, {"item_name": "x"}),
     _same(
-        "store with a wrong token", "POST", "/items/", _STOLEN, "native",
+        "store with a wrong token", "POST", "/items/", _STOLEN, "legacy",
         {"X-Token": DEFAULT_TOKEN + "x"}, {"item_name": "x"},
     ),
     Case(
-        "the token comes before malformed JSON", "POST", "/items/", _STOLEN, _STOLEN, "native",
+        "the token comes before malformed JSON", "POST", "/items/", _STOLEN, _STOLEN, "legacy",
         JSON, b'{"item_name": ',
     ),
-    _same("the token comes before missing fields", "POST", "/items/", _STOLEN, "native", {}, {}),
+    _same("the token comes before missing fields", "POST", "/items/", _STOLEN, "legacy", {}, {}),
     Case(
         "store an item without a name", "POST", "/items/",
         Expect(400, {"error": "item_name is required"}), NATIVE_422, "native",
