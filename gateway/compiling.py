@@ -185,6 +185,7 @@ class _Compiler:
         self._check_rules(routes)
         self._check_default_hooks(routes)
         self._check_default_auth(routes)
+        self._check_websockets()
         self._check_catch_alls(table)
         return Compiled(table, tuple(self.problems))
 
@@ -654,6 +655,19 @@ class _Compiler:
                     ("defaults", "auth"),
                     "`auth: shared` needs auth.dependency",
                     "name a FastAPI dependency there: module:attr",
+                )
+            )
+
+    def _check_websockets(self) -> None:
+        sockets = [e.path for e in self.native.endpoints() if e.kind == "websocket"]
+        if sockets and self.config.defaults.auth == "shared":
+            self.problems.append(
+                self.source.problem(
+                    "websocket-unguarded",
+                    ("defaults", "auth"),
+                    f"the shared guard stands before HTTP only, not before {_listing(sockets)}",
+                    "guard WebSockets by a dependency of their own",
+                    warning=True,
                 )
             )
 

@@ -48,6 +48,17 @@ _MARK = "_gateway_inside"
 
 Method = Callable[..., Any]
 
+#: What the gateway sets on the app's object.
+WRAPPED = frozenset(
+    {
+        "preprocess_request",
+        "dispatch_request",
+        "handle_user_exception",
+        "handle_exception",
+        "async_to_sync",
+    }
+)
+
 
 @dataclass(slots=True, eq=False)
 class Passport:

@@ -19,9 +19,12 @@ if TYPE_CHECKING:
     from gateway.inventory import NativeEndpoint, Scope
     from gateway.routing import Match
 
-_HOOKS = ("before_request_funcs", "after_request_funcs", "teardown_request_funcs")
-#: Methods that decide what happens to a request; a subclass with its own has something to say.
-_DISPATCH = ("preprocess_request", "process_response", "do_teardown_request", "make_response")
+_HOOKS = (
+    "url_value_preprocessors",
+    "before_request_funcs",
+    "after_request_funcs",
+    "teardown_request_funcs",
+)
 #: The native handler stands in for what these do. A subclass that does it otherwise is left alone.
 _REPLACED = ("dispatch_request", "full_dispatch_request")
 
@@ -46,18 +49,21 @@ class FlaskSide:
     def refresh(self) -> None:
         """Look again at the app's hooks: some may have been registered since."""
         app = self.app
+        interface = app.session_interface
         self._always = (
             self.rewrites
-            or any(getattr(type(app), name) is not getattr(Flask, name) for name in _DISPATCH)
+            or _overrides(app)
+            # Who knows what it asks of a request that has no cookie.
+            or type(interface) is not SecureCookieSessionInterface
             or any(getattr(app, kind).get(None) for kind in _HOOKS)
+            or bool(getattr(app, "before_first_request_funcs", ()))  # Flask 2.2
             or any(signal.has_receivers_for(app) for signal in (request_started, request_finished))
         )
         self._blueprints = frozenset(
             name for kind in _HOOKS for name, hooks in getattr(app, kind).items() if name and hooks
         )
         # Flask writes a permanent session's cookie anew with every answer.
-        interface = app.session_interface
-        if app.secret_key or type(interface) is not SecureCookieSessionInterface:
+        if app.secret_key:
             self._session_cookie = f"{app.config['SESSION_COOKIE_NAME']}=".encode()
 
     def learn(self, endpoints: Iterable[NativeEndpoint]) -> None:
@@ -124,6 +130,18 @@ def _rewrites(app: Flask) -> bool:
             for name in ("wsgi_app", "__call__", "request_context")
         )
         or app.request_class is not Request
+    )
+
+
+def _overrides(app: Flask) -> bool:
+    """Tell whether a subclass, or the object itself, does in its own way what Flask would do."""
+    for cls in type(app).__mro__:
+        if cls is Flask:
+            break
+        if any(callable(value) and hasattr(Flask, name) for name, value in vars(cls).items()):
+            return True
+    return any(
+        callable(getattr(Flask, name, None)) and name not in inside.WRAPPED for name in vars(app)
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import socket
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,9 @@ from flask import (
     session,
     stream_with_context,
 )
+from flask.sessions import SecureCookieSessionInterface
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pydantic import BaseModel
 from starlette.middleware import Middleware
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -366,8 +370,8 @@ def test_a_large_body_that_no_hook_reads_is_native_s_alone(url: str) -> None:
 def test_streams_leave_the_worker_free(tmp_path: Path) -> None:
     (tmp_path / "file.bin").write_bytes(b"0123456789" * 200_000)
     flask = legacy_app([])
-    settings = config() | {"legacy": {"threads": 1}}
-    gateway = Gateway(flask, native_app(tmp_path), settings, verify_lock=False)
+    single = config() | {"legacy": {"threads": 1}}
+    gateway = Gateway(flask, native_app(tmp_path), single, verify_lock=False)
     with (
         serve(gateway) as url,
         httpx.stream("GET", url + "/moved/stream", headers=TOKEN) as stream,
@@ -539,9 +543,9 @@ def test_a_tester_gets_flask_s_hooks_and_keeps_the_secret(
 
     flask = legacy_app(log)
     flask.add_url_rule("/moved/headers", "headers", lambda: "legacy")
-    settings = {"version": 1, "tester": {"secret_env": "TESTER_SECRET"}}
+    tested = {"version": 1, "tester": {"secret_env": "TESTER_SECRET"}}
     asking = {"X-Cutover": "native", "X-Cutover-Secret": "open sesame"}
-    with serve(Gateway(flask, native, settings, verify_lock=False)) as url:
+    with serve(Gateway(flask, native, tested, verify_lock=False)) as url:
         assert httpx.get(url + "/moved/headers", headers=asking).status_code == 401
         shown = fetch(url, "/moved/headers", headers=asking)
         assert "x-cutover" in shown.json()
@@ -595,3 +599,127 @@ def test_hooks_of_another_blueprint_cost_nothing() -> None:
         assert app._pool.stats().served == 1
         assert httpx.get(url + "/moved/who").status_code == 500, "no Flask context"
         assert app._pool.stats().served == 1
+
+
+def test_a_preprocessor_of_url_values_is_a_hook_too() -> None:
+    flask = Flask("bare")
+    flask.add_url_rule("/moved/user/<int:n>", "user", lambda n: "")
+
+    @flask.url_value_preprocessor
+    def refuse(endpoint: str | None, values: dict[str, Any] | None) -> None:
+        if values and values["n"] == 13:
+            abort(403)
+
+    with serve(Gateway(flask, native_app(), config(), verify_lock=False)) as url:
+        assert httpx.get(url + "/moved/user/12").json() == {"user": 12}
+        assert httpx.get(url + "/moved/user/13").status_code == 403
+
+
+def test_a_session_interface_of_ones_own_is_always_asked() -> None:
+    class ByHeader(SecureCookieSessionInterface):
+        def open_session(self, app: Flask, request: Any) -> Any:
+            if "X-Token" not in request.headers:
+                abort(401)
+            return super().open_session(app, request)
+
+    flask = Flask("bare")
+    flask.secret_key = "k"
+    flask.session_interface = ByHeader()
+    flask.add_url_rule("/moved/hello", "hello", lambda: "")
+    with serve(Gateway(flask, native_app(), config(), verify_lock=False)) as url:
+        # 500, as Flask itself says: it has no session to save then.
+        assert httpx.get(url + "/moved/hello").status_code == 500
+        assert fetch(url, "/moved/hello").json() == {"hello": "you"}
+
+
+def test_a_native_only_route_below_a_wide_rule_of_flask(log: list[str]) -> None:
+    """Flask matches its own catch-all, and native stands in that view's place."""
+    flask = legacy_app(log)
+    flask.add_url_rule("/wide/<path:rest>", "wide", lambda rest: f"legacy {rest}")
+    native = native_app()
+
+    @native.get("/wide/narrow")
+    async def narrow() -> dict[str, Any]:
+        return {"endpoint": request.endpoint, "user": g.user}
+
+    rules = {"version": 1, "routes": [{"path": "/wide/narrow", "cutover": "native"}]}
+    with serve(Gateway(flask, native, rules, verify_lock=False)) as url:
+        assert httpx.get(url + "/wide/narrow").status_code == 401
+        assert fetch(url, "/wide/narrow").json() == {"endpoint": "wide", "user": "ann"}
+        assert fetch(url, "/wide/other").text == "legacy other"
+
+
+# -- an attack -----------------------------------------------------------------------------------
+
+SPELLINGS = st.sampled_from(
+    [
+        "/moved/hello",
+        "//moved/hello",
+        "/moved//hello",
+        "/moved/./hello",
+        "/x/../moved/hello",
+        "/moved/hello/",
+        "/%6doved/hello",
+        "/moved%2fhello",
+        "/MOVED/hello",
+        "/moved/hello%00",
+        "/moved/hello;x",
+        "/moved/hello?next=/legacy/hello",
+        "/moved/item",
+        "/moved/who",
+        "/only",
+        "/docs",
+        "/openapi.json",
+        "http://other.test/moved/hello",
+    ]
+)
+METHODS = st.sampled_from(["GET", "HEAD", "POST", "PUT", "OPTIONS", "DELETE", "PATCH", "TRACE"])
+CREDENTIALS = st.sampled_from(
+    [
+        [],
+        [("X-Token", "wrong")],
+        [("X_Token", "secret")],
+        [("X-Token", "secret "), ("X-Token", "x")],
+        [("X-Token", ""), ("X_Token", "secret")],
+        [("X-Token", "SECRET")],
+        [("Cookie", "X-Token=secret")],
+        [("X-Principal", "ann"), ("Gateway-Principal", "ann")],
+        [("X-Cutover", "native")],
+        [("Origin", "https://a.test"), ("Access-Control-Request-Method", "GET")],
+        [("Content-Type", "application/json"), ("Content-Length", "1")],
+        [("Transfer-Encoding", "chunked")],
+        [("Upgrade", "websocket"), ("Connection", "Upgrade")],
+        [("Expect", "100-continue")],
+        [("X-Forwarded-Prefix", "/x"), ("X-Forwarded-For", "127.0.0.1")],
+        [("X-HTTP-Method-Override", "GET")],
+    ]
+)
+
+
+@pytest.fixture(scope="module")
+def attacked() -> Iterator[str]:
+    with serve(Gateway(legacy_app([]), native_app(), config(), verify_lock=False)) as url:
+        yield url
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(method=METHODS, target=SPELLINGS, headers=CREDENTIALS)
+def test_nothing_gets_past_the_hook(
+    attacked: str, method: str, target: str, headers: list[Any]
+) -> None:
+    """Whoever has no token is refused by Flask's hook, whatever the request looks like."""
+    port = int(attacked.rpartition(":")[2])
+    lines = [f"{method} {target} HTTP/1.1", "Host: x", "Connection: close"]
+    lines += [f"{name}: {value}" for name, value in headers]
+    raw = "\r\n".join([*lines, "", ""]).encode()
+    raw += b"{" if ("Content-Length", "1") in headers else b""
+    raw += b"0\r\n\r\n" if ("Transfer-Encoding", "chunked") in headers else b""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(raw)
+        answer = b""
+        while piece := client.recv(65536):
+            answer += piece
+    answer = answer.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
+    status = int(answer.split(b" ", 2)[1])
+    assert status >= 400, answer[:200]
+    assert b"hello" not in answer.partition(b"\r\n\r\n")[2]
