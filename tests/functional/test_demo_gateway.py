@@ -171,8 +171,8 @@ def test_a_linter_that_removes_an_import_is_caught_by_the_lock(
         text = file.read_text().replace("gateway.demo.legacy", "linted_shop")
         file.write_text(
             text.replace(
-                "from . import api_v1, files, items, site, users",
-                "from . import api_v1, files, items, site",
+                "from . import api_v1, builds, files, items, site, staff, users",
+                "from . import api_v1, builds, files, items, site, staff",
             )
         )
     monkeypatch.syspath_prepend(tmp_path)

@@ -100,6 +100,11 @@ def database() -> Database:
         return _databases.setdefault(path, Database(path))
 
 
+def folder() -> Path:
+    """Return the folder that the demo keeps its files in; it may not exist yet."""
+    return database().path.parent
+
+
 def prepare() -> None:
     """Create and fill the database now, not at the first request."""
     database().prepare()

@@ -67,3 +67,16 @@ class StoredFile(Base):
     name: Mapped[str] = mapped_column(String(200), unique=True)
     size: Mapped[int]
     digest: Mapped[str] = mapped_column(String(64))
+
+
+class Build(Base):
+    """A build of the factory (S6); the project's fields are flat, and empty without one."""
+
+    __tablename__ = "builds"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    package: Mapped[str] = mapped_column(String(80))
+    status: Mapped[str] = mapped_column(String(20))
+    scratch: Mapped[bool] = mapped_column(default=False)
+    project_name: Mapped[str | None] = mapped_column(String(80))
+    project_url: Mapped[str | None] = mapped_column(String(200))

@@ -6,7 +6,7 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from gateway.demo.shop.models import Item, StoredFile, User
+from gateway.demo.shop.models import Build, Item, StoredFile, User
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -35,7 +35,7 @@ FILES = (
 
 
 def seed(session: Session) -> None:
-    """Add 20 users, 40 items and 8 files; ids count from 1 in this order."""
+    """Add 20 users, 40 items, 8 files and 30 builds; ids count from 1 in this order."""
     for number, name in enumerate(NAMES):
         session.add(
             User(
@@ -61,3 +61,15 @@ def seed(session: Session) -> None:
     for number, name in enumerate(FILES):
         digest = hashlib.sha256(name.encode()).hexdigest()
         session.add(StoredFile(id=number + 1, name=name, size=1024 * (number + 1), digest=digest))
+    for number in range(30):
+        project = PRODUCTS[number % len(PRODUCTS)] if number % 3 else None
+        session.add(
+            Build(
+                id=number + 1,
+                package=f"{PRODUCTS[number % len(PRODUCTS)]}-1.{number}",
+                status="complete" if (number + 1) % 7 else "failed",
+                scratch=number % 2 == 0,
+                project_name=project,
+                project_url=f"https://shop.example/{project}" if project else None,
+            )
+        )
