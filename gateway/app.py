@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import logging
 import os
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ from gateway.dispatch import Dispatcher
 from gateway.exceptions import AppImportError, ConfigError, GatewayError
 from gateway.flask import urls
 from gateway.flask.main_loop import MainLoop
+from gateway.flask.misuse import misused
 from gateway.flask.routes import FlaskRoutes
 from gateway.flask.side import FlaskSide
 from gateway.importing import import_app, import_callable
@@ -79,6 +81,7 @@ class Gateway:
         legacy_app = _app_for("legacy", legacy, self._loaded, problems)
         native_app = _app_for("native", native, self._loaded, problems)
         guard = _guard(self._loaded, native_app, problems)
+        problems += _patched(self._loaded)
         if problems:
             raise ConfigError(problems)
         self.legacy: WSGIApplication = legacy_app
@@ -217,6 +220,12 @@ class Gateway:
                     "remove it",
                 )
             )
+        problems += [
+            loaded.source.problem("lost-context", ("native", "app"), what, warning=True)
+            for what in dict.fromkeys(
+                what for each in native.endpoints() for what in misused(each.dependant)
+            )
+        ]
         problems += cors_problems(loaded, compiled.table, self.legacy, self.native)
         policy, unset = _policy(loaded)
         problems += unset
@@ -281,6 +290,21 @@ def _guard(loaded: Loaded, native: Any, problems: list[Problem]) -> Guard | None
         what = f"FastAPI can't use it as a dependency: {error}"
         problems.append(loaded.source.problem("bad-dependency", location, what))
     return None
+
+
+def _patched(loaded: Loaded) -> list[Problem]:
+    """Refuse gevent's threads: the pool's locks would then block the event loop."""
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is None or not monkey.is_module_patched("threading"):
+        return []
+    return [
+        loaded.source.problem(
+            "gevent-patched",
+            ("legacy", "app"),
+            "gevent has patched `threading` in this process, which stops the event loop",
+            "remove monkey.patch_all(); the gateway serves legacy on real threads",
+        )
+    ]
 
 
 def _wrong_side(side: str, app: Any) -> tuple[str, str] | None:

@@ -56,6 +56,10 @@ _HABITS: tuple[tuple[int, Callable[[random.Random], Visit]], ...] = (
     (3, lambda _: Visit("GET", "/")),
     (2, lambda _: Visit("GET", "/api/v1/items")),
     (2, lambda _: Visit("GET", "/health")),
+    (2, lambda dice: Visit("GET", "/api/koji-builds", params={"page": str(dice.randint(1, 3))})),
+    (2, lambda _: Visit("GET", "/whoami")),
+    (1, lambda dice: Visit("POST", "/process/", [[1, n] for n in range(dice.randint(1, 5))])),
+    (1, lambda _: Visit("POST", "/items/import", {"item_name": "imported"}, guarded=True)),
     (1, _user),
     (1, lambda _: Visit("GET", "/items/export.csv", guarded=True)),
     (1, lambda _: Visit("POST", "/items/", {"item_name": "whisk"})),  # no token: 401

@@ -38,13 +38,13 @@ def check_dependencies(dependant: Dependant) -> None:
         raise TypeError(found)
 
 
-def misused(dependant: Dependant) -> Iterator[str]:
+def misused(dependant: Any) -> Iterator[str]:
     """Yield what is wrong with the dependencies below `dependant`, and how to mend it.
 
     FastAPI runs each plain `def` dependency in a worker thread, in a copy of the context: a
     context variable that it sets, or a Flask context that it pushes, is gone when it returns.
     """
-    for dependency in dependant.dependencies:
+    for dependency in getattr(dependant, "dependencies", ()):
         call = dependency.call
         if call is not None and _is_threaded(call):
             variable = _sets_variable(call)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -352,3 +354,31 @@ def test_without_the_gateway_there_is_one_clear_error() -> None:
 
     with pytest.raises(RuntimeError, match="needs the gateway in front"):
         asyncio.run(ask())
+
+
+def test_a_lost_context_variable_is_reported_at_the_start_too() -> None:
+    def lost() -> None:
+        tenant.set("gone")
+
+    native = FastAPI()
+    native.get("/plain", dependencies=[Depends(lost)])(lambda: "")
+    gateway = Gateway(Flask("x"), native, {"version": 1}, verify_lock=False)
+    codes = {problem.code: problem.what for problem in gateway.snapshots.current.warnings}
+    assert "lost is a plain `def` and sets the context variable tenant" in codes["lost-context"]
+
+
+def test_gevent_s_threads_are_refused_by_name() -> None:
+    """S2: with patched threads the pool would block the loop; measured, one second."""
+    pytest.importorskip("gevent")
+    code = (
+        "from gevent import monkey; monkey.patch_all()\n"
+        "from flask import Flask\n"
+        "from gateway import ConfigError, Gateway\n"
+        "try:\n"
+        "    Gateway(Flask('x'), None, {'version': 1})\n"
+        "except ConfigError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "gevent has patched `threading`" in done.stdout
+    assert "[gevent-patched]" in done.stdout
