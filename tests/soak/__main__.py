@@ -32,6 +32,15 @@ CONSOLE = Console(highlight=False)
 
 
 Kind = Callable[[http.client.HTTPConnection], None]
+PAGES = [
+    ("/hello", "hello WHO"),
+    ("/moving", "hello WHO"),
+    ("/inherited", "hello WHO"),
+    ("/shared", "WHO WHO"),
+    ("/shared/native", "WHO WHO"),
+    ("/session", ""),
+    ("/session/native", ""),
+]
 
 
 class Clients:
@@ -47,6 +56,37 @@ class Clients:
         kinds += [self.native_upload, self.leave_download, self.leave_native_stream]
         kinds += [self.leave_upload, self.stall, self.crash, self.odd]
         self.threads = [threading.Thread(target=self.repeat, args=(kind,)) for kind in kinds]
+
+    @classmethod
+    def identities(cls, port: int, number: int) -> Clients:
+        """Make `number` clients that each are somebody, on every kind of route."""
+        clients = cls(port)
+        clients.threads = [
+            threading.Thread(target=clients.live, args=(f"id-{each}",)) for each in range(number)
+        ]
+        return clients
+
+    def live(self, who: str) -> None:
+        """Be somebody: every answer must be one's own, and every visit be counted once."""
+        visits = 0
+        with httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30) as client:
+            client.headers["X-Who"] = who
+            while not self.stop.is_set():
+                path, want = random.choice(PAGES)
+                if path.startswith("/session"):
+                    visits += 1
+                    want = str(visits)
+                try:
+                    answer = client.get(path)
+                except httpx.HTTPError as error:
+                    self.errors[f"{type(error).__name__}: {error}"] += 1
+                    continue
+                mine = answer.text.strip('"') == want.replace("WHO", who)
+                if answer.status_code != 200 or not mine:
+                    self.errors[f"{path}: {answer.status_code} {answer.text[:80]}"] += 1
+                if answer.headers.get("x-was", who) != who:
+                    self.errors[f"{path}: somebody else's hook"] += 1
+                self.done[path] += 1
 
     def start(self) -> None:
         for thread in self.threads:
@@ -203,7 +243,10 @@ def line(minute: float, clients: Clients, found: dict[str, Any]) -> str:
     )
 
 
-def run(minutes: float, port: int) -> bool:
+def run(minutes: float, port: int, identities: int) -> bool:
+    def make() -> Clients:
+        return Clients.identities(port, identities) if identities else Clients(port)
+
     url = f"http://127.0.0.1:{port}"
     for _ in range(200):
         with contextlib.suppress(httpx.TransportError):
@@ -211,12 +254,12 @@ def run(minutes: float, port: int) -> bool:
                 break
         time.sleep(0.1)
     # Thread pools grow to their bounds, modules are imported: that is no leak.
-    warm = Clients(port)
+    warm = make()
     warm.start()
     time.sleep(min(15.0, minutes * 6))
     warm.end()
     start = settled(url)
-    clients = Clients(port)
+    clients = make()
     clients.start()
     began = time.monotonic()
     rows = []
@@ -237,7 +280,12 @@ def run(minutes: float, port: int) -> bool:
     return not wrong
 
 
-def main(minutes: Annotated[float, typer.Option(min=0.1, help="How long.")] = 20.0) -> None:
+def main(
+    minutes: Annotated[float, typer.Option(min=0.1, help="How long.")] = 20.0,
+    identities: Annotated[
+        int, typer.Option(min=0, help="So many callers at once instead, each of them somebody.")
+    ] = 0,
+) -> None:
     """Soak a gateway on the loopback interface."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
@@ -249,7 +297,7 @@ def main(minutes: Annotated[float, typer.Option(min=0.1, help="How long.")] = 20
     with Path(os.devnull).open("wb") as nowhere:
         server = subprocess.Popen(command, cwd=ROOT, env=env, stderr=nowhere)
         try:
-            passed = run(minutes, port)
+            passed = run(minutes, port, identities)
         finally:
             server.send_signal(signal.SIGTERM)
             server.wait(90)

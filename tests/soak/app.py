@@ -8,13 +8,14 @@ import threading
 import time
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import StreamingResponse
 from flask import Flask, Response, g, request, session
 
-from gateway import Gateway
+from gateway import Gateway, Principal, current_principal
+from gateway.flask import FlaskSession  # noqa: TC001 - FastAPI reads it
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -45,9 +46,16 @@ def hello() -> str:
 
 
 @flask.get("/session")
+@flask.get("/session/native")
 def visits() -> str:
     session["n"] = session.get("n", 0) + 1
     return str(session["n"])
+
+
+@flask.get("/shared")
+@flask.get("/shared/native")
+def shared() -> str:
+    return f"{g.principal.id} {g.who}"
 
 
 @flask.get("/download")
@@ -142,6 +150,25 @@ async def moved() -> str:
     return f"hello {g.who}"
 
 
+@native.get("/session/native")
+async def natively_visited(held: FlaskSession) -> int:
+    held["n"] = held.get("n", 0) + 1
+    return int(held["n"])
+
+
+@native.get("/shared/native")
+async def natively_shared(principal: Annotated[Principal, Depends(current_principal)]) -> str:
+    return f"{principal.id} {g.who}"
+
+
+async def caller(request: Request) -> str:
+    """The shared guard: whoever says who they are."""
+    who = request.headers.get("x-who", "")
+    if not who:
+        raise HTTPException(401)
+    return who
+
+
 @native.get("/native/endless")
 async def stream() -> StreamingResponse:
     async def parts() -> AsyncIterator[bytes]:
@@ -163,11 +190,15 @@ async def take(request: Request) -> int:
 def config(cutover: str) -> dict[str, Any]:
     return {
         "version": 1,
+        "auth": {"dependency": "tests.soak.app:caller"},
         "legacy": {"threads": 16, "max_body": "50MB", "send_timeout": "5s"},
         "routes": [
             {"path": "/moving", "methods": ["GET"], "cutover": cutover},
             {"path": "/inherited", "methods": ["GET"], "cutover": "native"},
             {"path": "/stats", "cutover": "native", "hooks": "skip"},
+            {"path": "/session/native", "cutover": "native", "hooks": "skip", "auth": "none"},
+            {"path": "/shared", "cutover": "legacy", "auth": "shared"},
+            {"path": "/shared/native", "cutover": "native", "auth": "shared"},
         ],
     }
 
