@@ -1,20 +1,18 @@
 """A ready-made dependency: a JWT in the Authorization header (RFC 6750, RFC 7519), by PyJWT."""
 
-from __future__ import annotations
+# No postponed annotations: FastAPI before 0.116 can't resolve them on an instance's __call__.
 
 import asyncio
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import jwt
 from fastapi import HTTPException, Request
 from jwt import PyJWKClient, PyJWKClientError
 
 from gateway.exceptions import GatewayError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 #: Seconds between two fetches of the key set for unknown keys: nobody can make us hammer it.
 REFETCH_SECONDS = 10.0

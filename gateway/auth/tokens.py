@@ -1,6 +1,6 @@
 """A ready-made dependency: one secret token in a header, compared in constant time."""
 
-from __future__ import annotations
+# No postponed annotations: FastAPI before 0.116 can't resolve them on an instance's __call__.
 
 import hmac
 import os

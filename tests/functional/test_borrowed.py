@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -178,6 +179,8 @@ def test_what_flask_sets_is_what_native_sets() -> None:
 
         signed = signer.dumps({"n": 5})
         assert facts("/native/7") == facts("/legacy/7")
+        if version("flask") < "3.1":  # knows no fallback keys
+            return
         assert facts("/native/7", signed) == facts("/legacy/7", signed)
         assert facts("/native/clear", signed) == facts("/legacy/clear", signed)
         assert httpx.get(url + "/native/read/it", cookies={"session": signed}).json() == {"n": 5}

@@ -515,8 +515,8 @@ def test_a_rewritten_request_runs_what_it_was_rewritten_to(log: list[str]) -> No
             url,
             "/moved/item",
             "POST",
-            json={"name": "x"},
-            headers={"X-Method-Override": "PUT"},
+            content=b'{"name":"x"}',
+            headers={"X-Method-Override": "PUT", "Content-Type": "application/json"},
         )
         assert put.json() == {"length": len(b'{"name":"x"}')}
         into = fetch(url, "/legacy/hello", headers={"X-Path": "/moved/who"})
