@@ -13,7 +13,6 @@ from starlette.responses import PlainTextResponse
 
 from gateway.cutover import NOBODY, Caller, Decision, decide, set_cookie
 from gateway.exceptions import Handover
-from gateway.flask.borrowed import FLASK_KEY
 from gateway.flask.inside import ENVIRON_KEY, Passport, RetiredRoute
 from gateway.inventory import route_path
 from gateway.observe import Exchange, Observer, notify
@@ -94,7 +93,7 @@ class Dispatcher:
         self, snapshot: Snapshot, match: Match, scope: Scope, receive: Receive, send: Send
     ) -> Coroutine[Any, Any, tuple[Match, Decision]]:
         """Serve the request, after the shared guard where the route asks for it."""
-        if _is_guarded(snapshot, match):
+        if snapshot.config.auth is not None and _is_guarded(snapshot, match):
             return self._guarded(snapshot, match, scope, receive, send)
         route = match.route
         if route is not None and route.reads_session:
@@ -150,14 +149,15 @@ class Dispatcher:
         principal: Principal | None,
     ) -> tuple[Match, Decision]:
         """Serve the request; return what it was served by, which a handover changes."""
-        asked, scope = scope, _shown(snapshot, scope)
+        asked = scope
+        if snapshot.policy.tester is not None:
+            scope = _shown(snapshot, scope)
         flask = self.flask
         native = decision.backend is Backend.NATIVE
-        if native and not self._inherits(snapshot, match, scope):
+        if native and (flask is None or flask.idle or not self._inherits(snapshot, match, scope)):
             answer = _wrap(snapshot, decision, asked, send)
-            if flask is not None:
-                scope[FLASK_KEY] = flask.app
-                scope, answer = flask.with_session(match, scope, answer)
+            if flask is not None and not flask.idle:
+                scope, answer = flask.lend(match, scope, answer)
             await self._native(match, scope, receive, answer)
             return match, decision
         extra: dict[str, Any] | None = None

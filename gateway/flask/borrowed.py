@@ -9,7 +9,7 @@ from fastapi import Depends, HTTPException, Request
 from flask import has_request_context
 from flask import url_for as flask_url_for
 
-from gateway.flask.sessions import minimal_environ
+from gateway.flask.sessions import DEPENDENCIES, minimal_environ
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,6 +74,8 @@ def _url_for(request: Request) -> Callable[..., str]:
 
     return build
 
+
+DEPENDENCIES |= {flask_user, _url_for}
 
 CurrentFlaskUser = Annotated[Any, Depends(flask_user)]
 """Flask-Login's current user, None if nobody is logged in."""

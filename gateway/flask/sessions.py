@@ -97,10 +97,14 @@ async def read(app: Flask, scope: Mapping[str, Any]) -> Mapping[str, Any]:
         return {}
 
 
-def uses_sessions(dependant: Any) -> bool:
-    """Tell whether a route's dependencies ask for the session."""
+#: The dependencies of this package that a handler outside of Flask may have.
+DEPENDENCIES: set[Any] = set()
+
+
+def borrows(dependant: Any) -> bool:
+    """Tell whether a route's dependencies ask for anything of Flask's."""
     return any(
-        below.call in (_writable, _readable) or uses_sessions(below)
+        below.call in DEPENDENCIES or borrows(below)
         for below in getattr(dependant, "dependencies", ())
     )
 
@@ -153,6 +157,8 @@ def minimal_environ(scope: Mapping[str, Any]) -> dict[str, Any]:
             environ["HTTP_HOST"] = value.decode("latin-1")
     return environ
 
+
+DEPENDENCIES |= {_writable, _readable}
 
 FlaskSession = Annotated[SessionMixin, Depends(_writable)]
 """The session, as `flask.session`: change it, and it is saved with the answer."""

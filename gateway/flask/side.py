@@ -36,11 +36,13 @@ class FlaskSide:
         self.app = app
         self.rewrites = _rewrites(app)
         """Middleware stands before Flask's own matching, and might change method or path."""
+        self.idle = False
+        """No native request has anything to do with Flask: none is surrounded, none borrows."""
         self._always = False
         self._blueprints: frozenset[str] = frozenset()
         self._session_cookie: bytes | None = None
         self._wanting: frozenset[int] = frozenset()
-        self._in_session: frozenset[int] = frozenset()
+        self._borrowing: frozenset[int] = frozenset()
         self.refusal = _refusal(app)
         """Why no native handler may stand in the place of this app's views; None: it may."""
         inside.install(app)
@@ -65,14 +67,16 @@ class FlaskSide:
         # Flask writes a permanent session's cookie anew with every answer.
         if app.secret_key:
             self._session_cookie = f"{app.config['SESSION_COOKIE_NAME']}=".encode()
+        self._settle()
 
     def learn(self, endpoints: Iterable[NativeEndpoint]) -> None:
         """Note which native routes need something of Flask's beyond its hooks."""
         known = list(endpoints)
         self._wanting = frozenset(each.order for each in known if each.wants_flask)
-        self._in_session = frozenset(
-            each.order for each in known if sessions.uses_sessions(each.dependant)
+        self._borrowing = frozenset(
+            each.order for each in known if sessions.borrows(each.dependant)
         )
+        self._settle()
 
     def wanted_by(self, match: Match) -> bool:
         """Tell whether the handler must run inside Flask, whatever the rule says of hooks."""
@@ -81,15 +85,16 @@ class FlaskSide:
         route = match.route
         return route is None or (route.native is not None and route.native.order in self._wanting)
 
-    def with_session(self, match: Match, scope: ASGIScope, send: Send) -> tuple[ASGIScope, Send]:
-        """Let a native handler outside of Flask reach the session, if it asks for one."""
-        if not self._in_session:
+    def lend(self, match: Match, scope: ASGIScope, send: Send) -> tuple[ASGIScope, Send]:
+        """Let a native handler outside of Flask reach what is Flask's, if it asks for it."""
+        if not self._borrowing:
             return scope, send
         native = match.route.native if match.route is not None else None
-        if native is not None and native.order not in self._in_session:
+        if native is not None and native.order not in self._borrowing:
             return scope, send
         opened = sessions.Sessions(self.app, scope)
-        return {**scope, sessions.SCOPE_KEY: opened}, opened.sending(send)
+        lent = {**scope, FLASK_KEY: self.app, sessions.SCOPE_KEY: opened}
+        return lent, opened.sending(send)
 
     def for_guard(self, scope: ASGIScope) -> ASGIScope:
         """Let the shared guard ask for what is Flask's: its user, and the session to read."""
@@ -99,6 +104,16 @@ class FlaskSide:
     async def read_session(self, scope: Scope) -> Mapping[str, Any]:
         """Return the Flask session of a request; empty where there is none."""
         return await sessions.read(self.app, scope)
+
+    def _settle(self) -> None:
+        """Note whether native requests have nothing to do with Flask at all, for the quick way."""
+        self.idle = not (
+            self._always
+            or self._blueprints
+            or self._session_cookie
+            or self._wanting
+            or self._borrowing
+        )
 
     def surrounds(self, match: Match, scope: Scope) -> bool:
         """Tell whether Flask does anything around this route's view: hooks, middleware, session."""
