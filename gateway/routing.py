@@ -365,8 +365,9 @@ class RouteTable:
         return _NATIVE_METHOD if found.outcome == "partial" else _NATIVE_REDIRECT
 
     def _native_full(self, scope: Scope, method: str, found: Found, answer: LegacyAnswer) -> Match:
-        unit = self.by_native.get(native_key(found.endpoint, method)) or self.by_native.get(
-            native_key(found.endpoint, "*")
+        endpoint = found.endpoint
+        unit = self.by_native.get((endpoint.kind, endpoint.path, method)) or self.by_native.get(
+            native_key(endpoint, "*")
         )
         if unit is None:
             # A route added while the process runs: nothing is flagged, so only native has it,
