@@ -149,7 +149,7 @@ def _check_scopes(principal: Principal | None, required: frozenset[str]) -> None
         )
 
 
-def current_principal(request: Request) -> Principal:
+async def current_principal(request: Request) -> Principal:
     """Return who is calling: a dependency for handlers behind `auth: shared`.
 
     Raises RuntimeError where no guard has run: the route's rule doesn't say `auth: shared`.
