@@ -154,7 +154,9 @@ def test_what_is_in_flight_ends_and_what_is_queued_gets_its_turn(
         assert answers[1].endswith(b'"whole"')
         assert answers[2].endswith(b"hello")
         assert ended(running, 5) < 3, "an idle connection delays nothing"
-        assert running.returncode in (0, -number, 128 + number)
+        # uvicorn before 0.31 lets click say "Aborted!" and exit with 1 on Ctrl-C.
+        aborted = [1] if uvicorn and number == signal.SIGINT else []
+        assert running.returncode in [0, -number, 128 + number, *aborted]
         assert read(idle) == b""
 
 
