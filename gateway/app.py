@@ -19,7 +19,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 
 from gateway.admin.probes import Phase, serve_probe
-from gateway.auth import Guard
+from gateway.auth import Guard, asks_again
 from gateway.compiling import compile_table
 from gateway.cors import cors_problems
 from gateway.cutover import Policy, Tester
@@ -37,6 +37,8 @@ from gateway.lifespan import NestedLifespan
 from gateway.loading import Loaded, in_order, load, load_mapping
 from gateway.lock import verify_lock
 from gateway.native import NativeApp
+from gateway.observe import LoopSql
+from gateway.routing import AUTOMATIC
 from gateway.snapshot import Snapshot, SnapshotStore
 from gateway.state import begin
 
@@ -80,7 +82,7 @@ class Gateway:
         problems: list[Problem] = []
         legacy_app = _app_for("legacy", legacy, self._loaded, problems)
         native_app = _app_for("native", native, self._loaded, problems)
-        guard = _guard(self._loaded, native_app, problems)
+        self._guard = _guard(self._loaded, native_app, problems)
         problems += _patched(self._loaded)
         if problems:
             raise ConfigError(problems)
@@ -105,7 +107,7 @@ class Gateway:
             legacy=Bridge(legacy_app, self._pool, settings),
             native=self._native,
             flask=self._flask,
-            guard=guard,
+            guard=self._guard,
             observers=tuple(observers),
         )
         app: ASGIApp = self._dispatch
@@ -168,12 +170,15 @@ class Gateway:
         self._pool.start()
         if self._main_loop is not None:
             self._main_loop.loop = asyncio.get_running_loop()
+        loop_sql = LoopSql()
+        loop_sql.start()
         self._phase = Phase.READY
         for problem in self.snapshots.current.warnings:
             logger.warning("%s", problem)
         await send({"type": "lifespan.startup.complete"})
         await receive()
         self._phase = Phase.DRAINING
+        loop_sql.stop()
         await self._pool.drain(self._loaded.config.legacy.shutdown_timeout)
         if self._main_loop is not None:
             self._main_loop.loop = None
@@ -226,6 +231,7 @@ class Gateway:
                 what for each in native.endpoints() for what in misused(each.dependant)
             )
         ]
+        problems += self._guarded_twice(compiled.table)
         problems += cors_problems(loaded, compiled.table, self.legacy, self.native)
         policy, unset = _policy(loaded)
         problems += unset
@@ -239,6 +245,30 @@ class Gateway:
             revision=digest.hexdigest(),
             warnings=tuple(problems),
         )
+
+    def _guarded_twice(self, table: RouteTable) -> list[Problem]:
+        """Warn of handlers that solve the shared guard's dependency once more by themselves."""
+        guard = self._guard
+        if guard is None:
+            return []
+        twice = [
+            route.id
+            for route in table.routes
+            if route.auth == "shared"
+            and route.native is not None
+            and route.method not in AUTOMATIC
+            and asks_again(route.native.dependant, guard.dependency)
+        ]
+        return [
+            self._loaded.source.problem(
+                "guarded-twice",
+                ("auth", "dependency"),
+                f"{each} declares it too, so it runs twice: once in front, once for the handler",
+                "let the handler take Depends(current_principal)",
+                warning=True,
+            )
+            for each in dict.fromkeys(twice)
+        ]
 
 
 def _load(config: str | os.PathLike[str] | Mapping[str, Any] | None) -> Loaded:

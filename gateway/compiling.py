@@ -1,13 +1,14 @@
-"""Rules and two route tables → one RouteTable, and everything that is wrong with them."""
+"""Rules and two route tables → one RouteTable."""
 
 from __future__ import annotations
 
-import difflib
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from gateway.checks import Claims, Findings, find_problems
 from gateway.routing import (
+    AUTOMATIC,
     Concrete,
     Coverage,
     Match,
@@ -18,11 +19,11 @@ from gateway.routing import (
     Unit,
     native_key,
     native_template,
+    scope_of,
 )
 from gateway.templates import Template, parse_any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from datetime import date
 
     from gateway.config import Config, Cutover, RuleConfig
@@ -30,13 +31,9 @@ if TYPE_CHECKING:
     from gateway.inventory import LegacyEndpoint, LegacyRoutes, NativeEndpoint, NativeRoutes
     from gateway.loading import Source
 
-#: Methods that frameworks answer by themselves; nobody writes a handler for them.
-AUTOMATIC = frozenset({"HEAD", "OPTIONS"})
 #: What "any method" stands for in a table; `*` covers the ones that nobody has heard of.
 ANY_METHOD = frozenset({"*", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 _SELECTOR_RANK = {"path": 5, "endpoint": 4, "prefix": 3, "blueprint": 2, "tag": 1}
-_SAMPLES = ("1", "x")
-_SKIP_HOOKS = "say `hooks: skip` where native may run without them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +59,6 @@ class _Spot:
     native: NativeEndpoint | None
 
 
-@dataclass(slots=True)
-class _Claims:
-    """What one rule has claimed so far, for the problems that only the whole shows."""
-
-    moved: list[Route] = field(default_factory=list)
-    stayed: list[Route] = field(default_factory=list)
-    claimed: int = 0
-    methods: set[str] = field(default_factory=set)
-
-
 def compile_table(
     config: Config,
     source: Source,
@@ -84,7 +71,11 @@ def compile_table(
 
     `hooks_refused` says why no native handler can run inside this legacy app's hooks.
     """
-    return _Compiler(config, source, legacy, native, today, hooks_refused).run()
+    compiler = _Compiler(config, legacy, native)
+    table = compiler.run()
+    findings = Findings(compiler.claims, compiler.collisions)
+    problems = find_problems(config, source, table, findings, today, hooks_refused)
+    return Compiled(table, tuple(problems))
 
 
 def make_rule(index: int, config: RuleConfig, open_converters: frozenset[str]) -> Rule:
@@ -108,16 +99,11 @@ class _Compiler:
     def __init__(
         self,
         config: Config,
-        source: Source,
         legacy: LegacyRoutes,
         native: NativeRoutes,
-        today: date,
-        hooks_refused: str | None,
     ) -> None:
-        self.config, self.source, self.today = config, source, today
-        self.hooks_refused = hooks_refused
+        self.config = config
         self.legacy, self.native = legacy, native
-        self.problems: list[Problem] = []
         self.rules = tuple(
             make_rule(index, rule, legacy.open_converters)
             for index, rule in enumerate(config.routes)
@@ -131,17 +117,15 @@ class _Compiler:
         for endpoint, template in self.natives:
             if endpoint.kind == "route":
                 self.partners[template.segments].append(endpoint)
-        self.claims = {rule.index: _Claims() for rule in self.rules}
+        self.claims = {rule.index: Claims() for rule in self.rules}
         self.collisions: dict[tuple[int, int], str] = {}
 
-    def run(self) -> Compiled:
-        self._check_selectors()
+    def run(self) -> RouteTable:
         by_legacy: dict[int, dict[str, Unit]] = defaultdict(dict)
         by_native: dict[NativeKey, Unit] = {}
         routes: list[Route] = []
         paired: set[tuple[str, ...]] = set()
         legacy_endpoints = self.legacy.endpoints()
-        self._check_prefix_taken(legacy_endpoints)
         seen: set[tuple[tuple[str, ...], str]] = set()
         for endpoint in legacy_endpoints:
             for method in sorted(endpoint.methods):
@@ -181,13 +165,7 @@ class _Compiler:
             paired=frozenset(paired),
             static={},
         )
-        table = replace(table, static=_static_matches(table))
-        self._check_rules(routes)
-        self._check_default_hooks(routes)
-        self._check_default_auth(routes)
-        self._check_websockets()
-        self._check_catch_alls(table)
-        return Compiled(table, tuple(self.problems))
+        return replace(table, static=_static_matches(table))
 
     # -- what there is ------------------------------------------------------------------------
 
@@ -403,336 +381,6 @@ class _Compiler:
         elsewhere = replace(route, cutover="legacy", rule=None, host=None)
         return Unit((Match(route), Match(elsewhere)))
 
-    # -- what is wrong ------------------------------------------------------------------------
-
-    def _report(
-        self,
-        code: str,
-        rule: Rule,
-        key: str,
-        what: str,
-        next_: str = "",
-        *,
-        warning: bool = False,
-    ) -> None:
-        location: tuple[str | int, ...] = ("routes", rule.index)
-        if key:
-            location = (*location, key)
-        self.problems.append(self.source.problem(code, location, what, next_, warning=warning))
-
-    def _check_selectors(self) -> None:
-        names: dict[str, Rule] = {}
-        for rule in self.rules:
-            config = rule.config
-            if config.name is not None and config.name in names:
-                first = names[config.name]
-                self._report(
-                    "duplicate-name",
-                    rule,
-                    "name",
-                    f"{config.name!r} is also {first.key}",
-                    "give each rule a name of its own",
-                )
-            if config.name is not None:
-                names.setdefault(config.name, rule)
-            for key in ("blueprint", "endpoint"):
-                if getattr(config, key) is not None and self.legacy.opaque:
-                    self._report(
-                        "needs-flask",
-                        rule,
-                        key,
-                        "the legacy app is not a Flask app",
-                        "use path or prefix",
-                    )
-            if config.tag is not None and self.native.opaque:
-                self._report(
-                    "needs-fastapi",
-                    rule,
-                    "tag",
-                    "the native app is not a FastAPI app",
-                    "use path or prefix",
-                )
-
-    def _check_prefix_taken(self, endpoints: tuple[LegacyEndpoint, ...]) -> None:
-        prefix = parse_any(self.config.admin.prefix)
-        sides: list[tuple[str, Template]] = [("legacy", e.template) for e in endpoints]
-        sides += [("native", template) for _, template in self.natives]
-        for side, template in sides:
-            if prefix.segments and template.below(prefix):
-                self.problems.append(
-                    self.source.problem(
-                        "prefix-taken",
-                        ("admin", "prefix"),
-                        f"the {side} app has {template.label} below {self.config.admin.prefix}",
-                        "choose another admin.prefix",
-                    )
-                )
-
-    def _check_rules(self, routes: list[Route]) -> None:
-        for (first, second), where in sorted(self.collisions.items()):
-            one, two = self.rules[first], self.rules[second]
-            self._report(
-                "collision",
-                two,
-                "",
-                f"{two.id!r} and {one.key} {one.id!r} claim {where} equally",
-                "narrow one of them, or give one a priority",
-            )
-        for rule in self.rules:
-            self._check_rule(rule, routes)
-
-    def _check_rule(self, rule: Rule, routes: list[Route]) -> None:
-        claims, config = self.claims[rule.index], rule.config
-        if config.expires is not None and config.expires < self.today:
-            self._report(
-                "expired",
-                rule,
-                "expires",
-                f"the flag expired on {config.expires}",
-                "finish the move, or choose a later day",
-                warning=True,
-            )
-        if not claims.claimed:
-            if not (config.blueprint or config.endpoint) or not self.legacy.opaque:
-                self._report_no_match(rule, routes)
-            return
-        self._check_partners(rule, claims)
-        self._check_auth(rule)
-        self._check_self_guards(rule, claims)
-        self._check_hooks(rule, claims)
-        self._check_converters(rule, claims)
-
-    def _report_no_match(self, rule: Rule, routes: list[Route]) -> None:
-        shadowed = [
-            route for route in routes if rule in route.considered and route.rule is not None
-        ]
-        key, _, wanted = rule.selector.partition(": ")
-        if shadowed and any(rule.index in pair for pair in self.collisions):
-            return
-        if shadowed:
-            by = shadowed[0].rule
-            what = f"claims nothing: {by.id!r} is more specific everywhere" if by else ""
-            self._report("never-used", rule, "", what, "remove it", warning=True)
-            return
-        if self.legacy.opaque and rule.template is not None:
-            if rule.config.cutover != "legacy":
-                self._report(
-                    "no-native",
-                    rule,
-                    key,
-                    f"the native app has no route {wanted}",
-                    "write the handler first",
-                )
-            return
-        methods = f"{'/'.join(rule.config.methods)} " if rule.config.methods else ""
-        choices = _choices(key, routes)
-        close = difflib.get_close_matches(wanted, choices, n=1, cutoff=0.5)
-        hint = f"did you mean {close[0]}?" if close else "`gateway routes` lists them all"
-        if rule.config.methods and any(_same_place(rule, route) for route in routes):
-            hint = "it exists, for other methods"
-        self._report("no-match", rule, key, f"no route matches {methods}{wanted}", hint)
-
-    def _check_partners(self, rule: Rule, claims: _Claims) -> None:
-        config = rule.config
-        stayed = [route.id for route in claims.stayed]
-        exact = config.path is not None or config.endpoint is not None
-        if stayed and exact:
-            self._report(
-                "no-native",
-                rule,
-                "cutover",
-                f"native has no handler for {_listing(stayed)}",
-                "write it, or name only the methods that native has",
-            )
-        elif stayed:
-            self._report(
-                "only-legacy",
-                rule,
-                "cutover",
-                f"{len(stayed)} of {len(stayed) + _real(claims.moved)} routes have no native "
-                f"handler and stay legacy: {_listing(stayed)}",
-                "write the handlers when you are ready",
-                warning=True,
-            )
-        if config.cutover == "canary":
-            alone = [r.id for r in claims.moved if r.coverage is Coverage.ONLY_NATIVE]
-            if alone and exact:
-                self._report(
-                    "no-legacy",
-                    rule,
-                    "cutover",
-                    f"a canary needs both sides; legacy doesn't have {_listing(alone)}",
-                    "use cutover: native",
-                )
-        if config.methods is not None and not self.legacy.opaque and not self.native.opaque:
-            unused = [method for method in config.methods if method not in claims.methods]
-            if unused:
-                self._report(
-                    "unused-method",
-                    rule,
-                    "methods",
-                    f"no route of this rule has {', '.join(unused)}",
-                    "remove it",
-                    warning=True,
-                )
-
-    def _check_self_guards(self, rule: Rule, claims: _Claims) -> None:
-        """Refuse to move a view that may guard itself, until the rule says who does then."""
-        if rule.config.auth is not None:
-            return
-        for route in claims.moved:
-            if route.legacy is None or route.method in AUTOMATIC:
-                continue
-            found = self.legacy.guards(route.legacy, route.method).view
-            if found:
-                self._report(
-                    "may-guard-itself",
-                    rule,
-                    "",
-                    f"{route.id}: the legacy view may guard itself, which a native handler doesn't "
-                    f"inherit: it {_listing(list(found))}",
-                    "say `auth: shared`, `auth: native` or `auth: none`",
-                )
-
-    def _check_auth(self, rule: Rule) -> None:
-        auth = rule.config.auth or self.config.defaults.auth
-        if auth == "shared" and self.config.auth is None:
-            self._report(
-                "missing-key",
-                rule,
-                "auth" if rule.config.auth else "",
-                "`auth: shared` needs auth.dependency",
-                "name a FastAPI dependency there: module:attr",
-            )
-        if auth == "shared":
-            return
-        if rule.config.requires:
-            self._report(
-                "not-shared", rule, "requires", "scopes are checked by the shared guard only",
-                "say `auth: shared`",
-            )  # fmt: skip
-        if "principal" in (rule.config.sticky or ()):
-            self._report(
-                "not-shared", rule, "sticky", "only the shared guard knows a principal",
-                "say `auth: shared`",
-            )  # fmt: skip
-
-    def _check_hooks(self, rule: Rule, claims: _Claims) -> None:
-        if rule.config.hooks == "inherit" and self.legacy.opaque:
-            self._report(
-                "needs-flask", rule, "hooks", "the legacy app is not a Flask app", "say hooks: skip"
-            )
-        if self.hooks_refused is not None:
-            kept = _written(route for route in claims.moved if route.hooks == "inherit")
-            if kept:
-                self._report(
-                    "hooks-refused",
-                    rule,
-                    "hooks" if rule.config.hooks else "",
-                    f"Flask's hooks can't run around {_listing(kept)}: {self.hooks_refused}",
-                    _SKIP_HOOKS,
-                )
-
-    def _check_default_auth(self, routes: list[Route]) -> None:
-        for route in routes:
-            if route.rule is not None or route.cutover == "legacy" or route.legacy is None:
-                continue
-            found = self.legacy.guards(route.legacy, route.method).view
-            if found and route.method not in AUTOMATIC and self.config.defaults.auth is None:
-                self.problems.append(
-                    self.source.problem(
-                        "may-guard-itself",
-                        ("defaults", "cutover"),
-                        f"{route.id}: the legacy view may guard itself, which a native handler "
-                        f"doesn't inherit: it {_listing(list(found))}",
-                        "give it a rule that says `auth:`",
-                    )
-                )
-        if self.config.defaults.auth == "shared" and self.config.auth is None:
-            self.problems.append(
-                self.source.problem(
-                    "missing-key",
-                    ("defaults", "auth"),
-                    "`auth: shared` needs auth.dependency",
-                    "name a FastAPI dependency there: module:attr",
-                )
-            )
-
-    def _check_websockets(self) -> None:
-        sockets = [e.path for e in self.native.endpoints() if e.kind == "websocket"]
-        if sockets and self.config.defaults.auth == "shared":
-            self.problems.append(
-                self.source.problem(
-                    "websocket-unguarded",
-                    ("defaults", "auth"),
-                    f"the shared guard stands before HTTP only, not before {_listing(sockets)}",
-                    "guard WebSockets by a dependency of their own",
-                    warning=True,
-                )
-            )
-
-    def _check_default_hooks(self, routes: list[Route]) -> None:
-        if self.hooks_refused is None or self.config.defaults.hooks == "skip":
-            return
-        kept = _written(r for r in routes if r.rule is None and r.cutover != "legacy")
-        if kept:
-            self.problems.append(
-                self.source.problem(
-                    "hooks-refused",
-                    ("defaults", "hooks"),
-                    f"Flask's hooks can't run around {_listing(kept)}: {self.hooks_refused}",
-                    _SKIP_HOOKS,
-                )
-            )
-
-    def _check_converters(self, rule: Rule, claims: _Claims) -> None:
-        if rule.config.on_mismatch is not None:
-            return
-        for route in claims.moved:
-            if route.legacy is None or route.template is None or route.method in AUTOMATIC:
-                continue
-            one, two = route.legacy.template, route.template
-            if _converters(one) != _converters(two):
-                self._report(
-                    "converters-differ",
-                    rule,
-                    "",
-                    f"{route.method}: Flask's {one.source} and FastAPI's {two.source} convert "
-                    "differently",
-                    "what Flask refuses stays its 404; `on_mismatch: native` gives FastAPI's "
-                    "answer, `on_mismatch: legacy` silences this",
-                    warning=True,
-                )
-
-    def _check_catch_alls(self, table: RouteTable) -> None:
-        """List native routes that nobody flagged and that a wider Flask rule answers."""
-        if self.legacy.by_host:
-            return
-        for route in table.routes:
-            if (
-                route.coverage is not Coverage.ONLY_NATIVE
-                or route.rule is not None
-                or route.template is None
-                or route.template.catch_all
-                or route.method == "*"
-            ):
-                continue
-            for value in _SAMPLES:
-                path = route.template.sample(value)
-                answer = self.legacy.answer(_scope(route.method, path), route.method, path)
-                if answer.outcome == "rule":
-                    rule = getattr(answer.ref, "rule", "a legacy rule")
-                    self.problems.append(
-                        self.source.problem(
-                            "catch-all",
-                            ("routes",),
-                            f"{route.id} is native, but Flask's {rule} answers it",
-                            "name it in a rule to serve it natively",
-                            warning=True,
-                        )
-                    )
-                    break
-
 
 def _claims(rule: Rule, spot: _Spot) -> bool:
     config = rule.config
@@ -769,59 +417,6 @@ def _head_of(methods: tuple[str, ...]) -> frozenset[str]:
     return frozenset({"HEAD"}) if "GET" in methods else frozenset()
 
 
-def _written(routes: Iterable[Route]) -> list[str]:
-    """List the routes that somebody has written a handler for."""
-    return [route.id for route in routes if route.method not in AUTOMATIC]
-
-
-def _real(routes: list[Route]) -> int:
-    return sum(route.method not in AUTOMATIC for route in routes)
-
-
-def _listing(ids: list[str], most: int = 3) -> str:
-    shown = ", ".join(dict.fromkeys(ids[:most]))
-    return f"{shown} and {len(ids) - most} more" if len(ids) > most else shown
-
-
-def _converters(template: Template) -> tuple[str, ...]:
-    same = {"default": "str", "string": "str"}
-    return tuple(same.get(name, name) for name in template.converters)
-
-
-def _same_place(rule: Rule, route: Route) -> bool:
-    """Tell whether a route has the rule's template, whatever its method."""
-    template = route.legacy.template if route.legacy is not None else route.template
-    return (
-        rule.template is not None
-        and template is not None
-        and rule.config.path is not None
-        and template.segments == rule.template.segments
-    )
-
-
-def _choices(key: str, routes: list[Route]) -> list[str]:
-    if key == "path":
-        return sorted({r.legacy.template.source if r.legacy else r.label for r in routes})
-    if key == "prefix":
-        return sorted({f"/{r.label.split('/')[1]}" for r in routes if r.label.count("/")})
-    if key == "tag":
-        return sorted({tag for r in routes if r.native for tag in r.native.tags})
-    found = (r.legacy for r in routes if r.legacy is not None)
-    return sorted({e.blueprint if key == "blueprint" else e.endpoint for e in found})
-
-
-def _scope(method: str, path: str) -> dict[str, Any]:
-    return {
-        "type": "http",
-        "method": method,
-        "path": path,
-        "raw_path": path.encode(),
-        "root_path": "",
-        "query_string": b"",
-        "headers": [],
-    }
-
-
 def _static_matches(table: RouteTable) -> dict[tuple[str, str], Match]:
     """Ask the table once for every path without parameters, so that no request has to again.
 
@@ -840,7 +435,7 @@ def _static_matches(table: RouteTable) -> dict[tuple[str, str], Match]:
             templates.append(route.legacy.template)
         for template in templates:
             if template.static:
-                scope = _scope(route.method, template.source)
+                scope = scope_of(route.method, template.source)
                 match = table.match(scope)
                 found[route.method, template.source] = replace(
                     match, direct=_direct(table, match, scope)

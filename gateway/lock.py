@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.compiling import AUTOMATIC
 from gateway.exceptions import LockError, Problem
+from gateway.routing import AUTOMATIC
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping  # noqa: TC003 - REASONS is one at run time
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gateway.inventory import (
     Found,
@@ -25,6 +25,10 @@ from gateway.templates import Template, normalise, parse_native
 
 if TYPE_CHECKING:
     from gateway.config import Auth, BodyMode, Cutover, Hooks, RuleConfig
+
+
+#: Methods that frameworks answer by themselves; nobody writes a handler for them.
+AUTOMATIC = frozenset({"HEAD", "OPTIONS"})
 
 
 class Backend(StrEnum):
@@ -174,6 +178,19 @@ class Unit:
             if match.route is not None and host_matches(match.route.host, host):
                 return match
         return self.matches[-1]
+
+
+def scope_of(method: str, path: str) -> dict[str, Any]:
+    """Make the least of an ASGI scope that a table can be asked with."""
+    return {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+        "query_string": b"",
+        "headers": [],
+    }
 
 
 def request_host(scope: Scope) -> str:

@@ -38,6 +38,7 @@ class Guard:
     def __init__(
         self, dependency: Callable[..., Any], config: AuthConfig, native: FastAPI | None
     ) -> None:
+        self.dependency = dependency
         self._config = config
         self._app = FastAPI(openapi_url=None)
         if native is not None:
@@ -137,6 +138,17 @@ class _Sent(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Do nothing."""
+
+
+def asks_again(dependant: Any, dependency: Callable[..., Any]) -> bool:
+    """Tell whether FastAPI would solve `dependency` for a handler, however deep below it.
+
+    `dependant` is FastAPI's own tree of the handler's dependencies, or None.
+    """
+    return any(
+        each.call is dependency or asks_again(each, dependency)
+        for each in getattr(dependant, "dependencies", ())
+    )
 
 
 def _check_scopes(principal: Principal | None, required: frozenset[str]) -> None:

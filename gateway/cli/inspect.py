@@ -21,14 +21,22 @@ from gateway.cli.output import (
     print_json,
     report,
 )
-from gateway.compiling import AUTOMATIC
 from gateway.config import Config
 from gateway.cutover import decide, find_identity
 from gateway.exceptions import ConfigError
 from gateway.inventory import Guards
 from gateway.loading import load
 from gateway.lock import lock_lines, lock_path, write_lock
-from gateway.routing import REASONS, Backend, Coverage, Match, Reason, Route, request_host
+from gateway.routing import (
+    AUTOMATIC,
+    REASONS,
+    Backend,
+    Coverage,
+    Match,
+    Reason,
+    Route,
+    request_host,
+)
 
 if TYPE_CHECKING:
     from gateway.cutover import Decision

@@ -10,7 +10,10 @@ worker is freed, and the loop sends the rest by itself.
 from __future__ import annotations
 
 import asyncio
+import gc
+import inspect
 import logging
+import weakref
 from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -30,6 +33,10 @@ T = TypeVar("T")
 
 #: The StandIn that the running code belongs to.
 current: ContextVar[StandIn] = ContextVar("gateway.stand_in")
+#: Handlers whose outliving tasks have been looked for: once for each, as that takes a collection.
+_reported: set[str] = set()
+OUTLIVED_SECONDS = 5.0
+"""How long after a request a task that it started is taken for one that forgot to end."""
 HELD_BYTES = 262_144
 """An answer that says that it isn't longer than this is waited for as a whole."""
 
@@ -276,8 +283,16 @@ class StandIn:
 
     async def finish(self) -> None:
         """Wait for the app's end (background tasks included) and raise what it has raised."""
-        if self._task is not None:
-            await self._task
+        task = self._task
+        if task is None:
+            return
+        await task
+        # A task's context holds this object by `current`: without the cycle it goes when the
+        # last of its contexts goes, so that one which is still there belongs to something alive.
+        self._task = None
+        asyncio.get_running_loop().call_later(
+            OUTLIVED_SECONDS, _outlived, weakref.ref(self), _name_of(self._scope)
+        )
 
 
 class _Job(Generic[T]):
@@ -309,6 +324,34 @@ class _Job(Generic[T]):
             self.done.set_exception(RuntimeError("a handler raised StopIteration"))
         else:
             self.done.set_exception(error)
+
+
+def _name_of(scope: Scope) -> str:
+    """Name the handler, and the template that it was found by, as far as the scope says."""
+    template = getattr(scope.get("route"), "path", None)
+    where = f"{scope['method']} {template}" if template else scope["method"]
+    endpoint = scope.get("endpoint")
+    if endpoint is None:
+        return where
+    endpoint = inspect.unwrap(endpoint)
+    return f"{where} ({endpoint.__module__}.{getattr(endpoint, '__qualname__', endpoint)})"
+
+
+def _outlived(stand_in: weakref.ref[StandIn], handler: str) -> None:
+    """Say that something which a handler has started still lives in its finished request."""
+    if stand_in() is None or handler in _reported:
+        return
+    _reported.add(handler)
+    gc.collect()  # an exception's traceback may hold it by a cycle: that is no life
+    if stand_in() is None:
+        return
+    logger.warning(
+        "%s started a task that outlives its request by %g s. It still sees the request's Flask "
+        "context, whose teardown has run: what it opens there, a database session for instance, "
+        "nobody closes. Use a background task, or `with app.app_context():` inside of it",
+        handler,
+        OUTLIVED_SECONDS,
+    )
 
 
 class OneReader:

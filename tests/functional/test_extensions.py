@@ -138,6 +138,75 @@ def test_sqlalchemy_with_two_connections_and_sixty_requests(tmp_path: Path, kind
             db.engine.dispose()
 
 
+def test_sql_on_the_event_loop_is_named_and_freezes_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """C7: fifty `async def` requests, each keeping one of five connections."""
+    import asyncio
+    from concurrent.futures import ThreadPoolExecutor
+
+    from sqlalchemy import create_engine, text
+    from sqlalchemy.pool import QueuePool
+
+    database = f"sqlite:///{tmp_path / 'shop.db'}"
+    engine = create_engine(database, poolclass=QueuePool, pool_size=5, max_overflow=0)
+    flask = Flask("legacy")
+    flask.teardown_appcontext(lambda _: g.connection.close() if "connection" in g else None)
+    flask.add_url_rule("/moved", "moved", lambda: "")
+    flask.add_url_rule("/plain", "plain", lambda: "")
+    router = APIRouter(route_class=FlaskRoute)
+
+    def query() -> Any:
+        g.connection = engine.connect()
+        return {"one": g.connection.execute(text("select 1")).scalar()}
+
+    @router.get("/moved")
+    async def blocking_handler() -> Any:
+        answer = query()
+        await asyncio.sleep(0.02)
+        return answer
+
+    @router.get("/plain")
+    def plain_handler() -> Any:
+        return query()
+
+    native = FastAPI()
+    native.include_router(router)
+    rules = [{"path": path, "cutover": "native"} for path in ("/moved", "/plain")]
+    config = {"version": 1, "legacy": {"threads": 5}, "routes": rules}
+    app = Gateway(flask, native, config, verify_lock=False)
+    with serve(app) as url, httpx.Client(base_url=url) as client, ThreadPoolExecutor(50) as pool:
+        for path in ("/plain", "/moved"):
+            answers = list(pool.map(client.get, [path] * 50))
+            assert {answer.status_code for answer in answers} == {200}
+    engine.dispose()
+    named = [r.getMessage() for r in caplog.records if r.name == "gateway.loop"]
+    assert len(named) == 1, "said once, and not of the `def` handler"
+    assert "blocking_handler" in named[0] or "query" in named[0]
+    assert __file__ in named[0]
+
+
+def test_an_asyncio_engine_is_welcome_on_the_loop(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("aiosqlite")
+    from sqlalchemy import text
+    from sqlalchemy.ext.asyncio import create_async_engine
+    from sqlalchemy.pool import NullPool
+
+    engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'shop.db'}", poolclass=NullPool)
+    router = APIRouter()
+
+    @router.get("/moved")
+    async def moved() -> Any:
+        async with engine.connect() as connection:
+            return (await connection.execute(text("select 1"))).scalar()
+
+    with shop(legacy_app(), router, methods=["GET"]) as client:
+        assert client.get("/moved").json() == 1
+    assert not [r for r in caplog.records if r.name == "gateway.loop"]
+
+
 def test_cors_talisman_compress_principal_and_babel_mark_the_moved_route() -> None:
     babel = pytest.importorskip("flask_babel")
     compress = pytest.importorskip("flask_compress")

@@ -20,6 +20,7 @@ from pydantic import BaseModel
 
 from gateway import Gateway
 from gateway.flask import FlaskRoute, FlaskSession, ReadOnlyFlaskSession
+from gateway.legacy import standin
 from tests.functional.servers import serve
 
 if TYPE_CHECKING:
@@ -382,3 +383,39 @@ def test_gevent_s_threads_are_refused_by_name() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "gevent has patched `threading`" in done.stdout
     assert "[gevent-patched]" in done.stdout
+
+
+def test_a_task_that_outlives_its_request_is_named(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C14: nobody closes what such a task opens in the context that it still sees."""
+    monkeypatch.setattr(standin, "OUTLIVED_SECONDS", 0.2)
+    flask, native, router = Flask("legacy"), FastAPI(), APIRouter(route_class=FlaskRoute)
+    running: list[asyncio.Task[None]] = []
+
+    @router.get("/leaves")
+    async def leaves() -> str:
+        running.append(asyncio.create_task(asyncio.sleep(1)))
+        return "left"
+
+    @router.get("/waits")
+    async def waits() -> str:
+        await asyncio.create_task(asyncio.sleep(0))
+        return "waited"
+
+    @router.get("/fails")
+    async def fails() -> str:
+        raise HTTPException(418)
+
+    native.include_router(router)
+    for path in ("/leaves", "/waits", "/fails"):
+        flask.add_url_rule(path, path[1:], lambda: "legacy")
+    config = {"version": 1, "defaults": {"cutover": "native"}}
+    with serve(Gateway(flask, native, config, verify_lock=False)) as url:
+        for path in ("/leaves", "/leaves", "/waits", "/fails"):
+            httpx.get(url + path)
+        time.sleep(0.5)
+    said = [r.getMessage() for r in caplog.records if "outlives" in r.getMessage()]
+    assert len(said) == 1, said
+    assert said[0].startswith("GET /leaves (")
+    assert "leaves) started a task" in said[0]

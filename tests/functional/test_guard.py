@@ -334,3 +334,30 @@ def test_flask_s_answer_passes_unchanged() -> None:
     with serve(Gateway(flask, native_app(), settings(), verify_lock=False)) as url:
         assert httpx.get(url + "/inherited", headers=ANN).headers["x-flask"] == "yes"
         assert "x-flask" not in httpx.get(url + "/moved", headers=ANN).headers
+
+
+def test_a_handler_that_runs_the_dependency_again_is_warned_of() -> None:
+    flask, native = Flask("legacy"), FastAPI()
+    flask.add_url_rule("/once", "once", lambda: "")
+    flask.add_url_rule("/twice", "twice", lambda: "")
+
+    def below(value: Annotated[Any, Depends(guards.verify_token)]) -> Any:
+        return value
+
+    @native.get("/once")
+    async def once(principal: Annotated[Principal, Depends(current_principal)]) -> str:
+        return principal.id
+
+    @native.get("/twice", dependencies=[Depends(below)])
+    async def twice() -> str:
+        return "twice"
+
+    config = {
+        "version": 1,
+        "auth": {"dependency": "tests.apps.guards:verify_token"},
+        "defaults": {"cutover": "native", "auth": "shared"},
+    }
+    warnings = Gateway(flask, native, config, verify_lock=False).snapshots.current.warnings
+    said = [problem for problem in warnings if problem.code == "guarded-twice"]
+    assert len(said) == 1
+    assert said[0].what.startswith("GET /twice declares it too")
