@@ -250,7 +250,7 @@ class Config(_Model):
     admin: AdminConfig = AdminConfig()
     """The gateway's own pages."""
     served_by: bool = False
-    """True: answers carry `X-Served-By: legacy|native`."""
+    """True: answers carry `X-Served-By: legacy|native`; `guard` where the shared guard refused."""
     lock: str = "routes.lock"
     """The committed list of both apps' routes, relative to this file (`gateway lock`)."""
     routes: tuple[RuleConfig, ...] = ()

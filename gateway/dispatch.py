@@ -109,7 +109,7 @@ class Dispatcher:
             return match, _GUARDED
         served = (match, _GUARDED)
 
-        async def go_on(principal: Principal | None, receive: Receive, send: Send) -> None:
+        async def go_on(principal: Principal | None, receive: Receive, _: Send) -> None:
             nonlocal served
             state = {**scope.get("state", {}), "principal": principal}
             known = {**scope, "state": state}
@@ -117,7 +117,8 @@ class Dispatcher:
 
         requires = match.route.requires if match.route is not None else frozenset[str]()
         asked = scope if self.flask is None else self.flask.for_guard(scope)
-        await self.guard.run(asked, receive, send, go_on, requires)
+        refuse = _wrap(snapshot, _GUARDED, scope, send)
+        await self.guard.run(asked, receive, refuse, go_on, requires)
         return served
 
     async def _decided(
@@ -322,7 +323,9 @@ def _wrap(
 
 
 def _server(decision: Decision, passport: Passport | None) -> bytes:
-    """Name the side that answered: where Flask's hooks came first, not always who was to."""
+    """Name who answered: where Flask's hooks or the guard came first, not always who was to."""
+    if decision.reason is Reason.GUARD:
+        return b"guard"
     if passport is None:
         return decision.backend.value.encode()
     return b"native" if passport.asked else b"legacy"

@@ -90,7 +90,7 @@ class Case:
     path: str
     legacy: Expect
     native: Expect
-    served: Literal["legacy", "native", "canary"]
+    served: Literal["legacy", "native", "canary", "guard"]
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     moved: Expect | None = None
@@ -105,7 +105,7 @@ def _same(
     method: str,
     path: str,
     both: Expect,
-    served: Literal["legacy", "native", "canary"],
+    served: Literal["legacy", "native", "canary", "guard"],
     headers: Mapping[str, str] | None = None,
     body: Any = None,
 ) -> Case:
@@ -194,7 +194,7 @@ _ITEMS: tuple[Case, ...] = (
         ),
         NATIVE_422, "legacy", TOKEN,
     ),
-    Case("export without a token", "GET", "/items/export.csv", _STOLEN, _STOLEN, "legacy"),
+    Case("export without a token", "GET", "/items/export.csv", _STOLEN, _STOLEN, "guard"),
     Case(
         # Flask runs a blueprint's before_request around its own OPTIONS answer too.
         "OPTIONS without a token", "OPTIONS", "/items/", _STOLEN, NATIVE_405, "legacy",

@@ -2,15 +2,20 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 
 from gateway.demo.legacy.pipeline import submit
-from gateway.demo.native.dependencies import Db, Token, TokenFirstRoute, verify_token
+from gateway.demo.native.dependencies import Db, Token, first, verify_token
 from gateway.demo.native.schemas import Item, ItemCreated, ItemList, ItemOut
 from gateway.demo.shop.catalog import add_item, find_item, list_items
 from gateway.flask import FlaskRoute
 
-router = APIRouter(route_class=TokenFirstRoute, dependencies=[Depends(verify_token)])
+
+async def _check(request: Request) -> None:
+    await verify_token(request.headers.get("x-token", ""))
+
+
+router = APIRouter(route_class=first(_check), dependencies=[Depends(verify_token)])
 
 
 @router.post("/")
