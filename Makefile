@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Most tests wait for sockets and processes: more workers than cores.
+PYTEST := -m pytest -n 3
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c .ci/constraints.txt
 
 .DEFAULT_GOAL := help
@@ -39,7 +41,7 @@ demo: $(VENV)/.demo  ## install, then serve the demo on real traffic
 	$(BIN)/gateway demo
 
 test: $(VENV)/.dev  ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python $(PYTEST)
 
 check: $(VENV)/.dev  ## format, lint, types, layers, the demo's config
 	$(BIN)/ruff format --check .
@@ -49,7 +51,7 @@ check: $(VENV)/.dev  ## format, lint, types, layers, the demo's config
 	$(BIN)/gateway check config/gateway.yaml
 
 test-lowest: $(VENV)-lowest/.lowest  ## run the tests on the lowest supported versions
-	$(VENV)-lowest/bin/python -m pytest -p no:cacheprovider
+	$(VENV)-lowest/bin/python $(PYTEST) -p no:cacheprovider
 
 bench: $(VENV)-bench/.bench  ## compare with the peers, side by side (needs wrk and nginx)
 	$(VENV)-bench/bin/python -m tests.benchmarks --out tests/benchmarks --readme README.md

@@ -22,7 +22,7 @@ from gateway.cli.output import (
     report,
 )
 from gateway.config import Config
-from gateway.cutover import decide, find_identity
+from gateway.cutover import Caller, decide, find_identity
 from gateway.exceptions import ConfigError
 from gateway.inventory import Guards
 from gateway.loading import load
@@ -231,20 +231,31 @@ def match(
         list[str] | None, typer.Option("--header", "-H", help="A header, `Name: value`.")
     ] = None,
     ip: Annotated[str, typer.Option(help="The client's address.")] = "127.0.0.1",
+    principal: Annotated[
+        str | None, typer.Option(help="The id of whom the shared guard would let in.")
+    ] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option("--scope", help="A scope of that principal.")
+    ] = None,
+    session: Annotated[
+        list[str] | None, typer.Option("--session", help="A key of Flask's session, `key=value`.")
+    ] = None,
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
     """Explain one request: the rules considered, the rule chosen, identity, bucket, reason."""
-    scope = _scope(method, path, header or [], ip)
+    request = _scope(method, path, header or [], ip)
+    held = dict(each.partition("=")[::2] for each in session or [])
+    caller = Caller(principal, frozenset(scope or ()), held)
     gateway = Gateway(config=chosen(config))
     snapshot = gateway.snapshots.current
-    found = gateway.table.match(scope)
-    decision = decide(found, scope, snapshot.policy)
+    found = gateway.table.match(request)
+    decision = decide(found, request, snapshot.policy, caller)
     if json:
-        print_json(_explained(found, decision, gateway, scope))
+        print_json(_explained(found, decision, gateway, request))
         return
-    out.print(f"{scope['method']} {scope['path']}  (host {request_host(scope) or 'none'})")
-    for step, text in _steps(found, decision, gateway, scope):
+    out.print(f"{request['method']} {request['path']}  (host {request_host(request) or 'none'})")
+    for step, text in _steps(found, decision, gateway, request, caller):
         out.print(Text(f"  {step:<10}", "bold").append(text, "not bold"))
 
 
@@ -294,12 +305,15 @@ def _explained(
         "threshold": route.threshold if route and route.cutover == "canary" else None,
         "serves": decision.backend.value,
         "reason": decision.reason.value,
+        "auth": route.auth if route else None,
+        "requires": sorted(route.requires) if route else [],
+        "hooks": _runs_hooks(route, decision, gateway),
         "revision": gateway.snapshots.current.revision,
     }
 
 
 def _steps(
-    found: Match, decision: Decision, gateway: Gateway, scope: dict[str, Any]
+    found: Match, decision: Decision, gateway: Gateway, scope: dict[str, Any], caller: Caller
 ) -> list[tuple[str, str]]:
     table, route = gateway.table, found.route
     answer = table.legacy.answer(scope, scope["method"], scope["path"])
@@ -323,8 +337,15 @@ def _steps(
     steps.append(("route", _route_text(route)))
     if route is not None:
         steps.extend(_rule_steps(route))
+        steps.extend(_guard_steps(route, caller))
         if route.cutover == "canary":
-            steps.extend(_canary_steps(route, decision, scope))
+            steps.extend(_canary_steps(route, decision, scope, caller))
+    hooks = _runs_hooks(route, decision, gateway)
+    if hooks:
+        steps.append(("hooks", f"of Flask run around it: {', '.join(hooks)}"))
+    elif route is not None and route.legacy is not None and decision.backend is Backend.NATIVE:
+        none = "skipped by the rule" if route.hooks == "skip" else "none in Flask for this route"
+        steps.append(("hooks", none))
     if found.head and decision.backend is Backend.NATIVE:
         steps.append(("head", "the native GET runs, its body is dropped"))
     why = REASONS[decision.reason]
@@ -355,9 +376,38 @@ def _rule_steps(route: Route) -> list[tuple[str, str]]:
     return steps
 
 
-def _canary_steps(route: Route, decision: Decision, scope: dict[str, Any]) -> list[tuple[str, str]]:
+def _guard_steps(route: Route, caller: Caller) -> list[tuple[str, str]]:
+    """Say who lets the request in, before anybody serves it."""
+    if route.auth is None:
+        return []
+    if route.auth != "shared":
+        said = "the native handler guards itself" if route.auth == "native" else "nobody guards it"
+        return [("auth", said)]
+    missing = sorted(route.requires - caller.scopes)
+    needs = f", needs {', '.join(sorted(route.requires))}" if route.requires else ""
+    said = f"the shared guard first{needs}"
+    if caller.id is not None and missing:
+        said += f": 403, {caller.id} lacks {', '.join(missing)}"
+    elif caller.id is not None:
+        said += f": lets {caller.id} in"
+    return [("auth", said)]
+
+
+def _runs_hooks(route: Route | None, decision: Decision, gateway: Gateway) -> list[str]:
+    """Name what of Flask's runs around a native handler."""
+    if route is None or route.legacy is None or decision.backend is not Backend.NATIVE:
+        return []
+    if route.hooks == "skip":
+        return []
+    guards = gateway.table.legacy.guards(route.legacy, route.method)
+    return [*guards.middleware, *guards.hooks]
+
+
+def _canary_steps(
+    route: Route, decision: Decision, scope: dict[str, Any], caller: Caller
+) -> list[tuple[str, str]]:
     steps = [("sticky", " → ".join(route.sticky))]
-    source, _ = find_identity(route.sticky, scope)
+    source, _ = find_identity(route.sticky, scope, caller)
     if decision.bucket is None:
         steps.append(("identity", f"from {source}" if source else "none of the sources is present"))
         return steps

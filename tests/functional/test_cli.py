@@ -112,6 +112,17 @@ def test_match_explains_a_canary_step_by_step() -> None:
     assert "alice" not in done.stdout
 
 
+def test_match_tells_who_guards_a_route() -> None:
+    words = ("match", "POST", "/items/import", "--config", DEMO, "--principal", "ann")
+    said = gateway(*words, "--scope", "items:read").stdout
+    assert "the shared guard first, needs items:write: 403, ann lacks items:write" in said
+    assert "gateway.demo.legacy.items.check_token" in said
+    assert "lets ann in" in gateway(*words, "--scope", "items:write").stdout
+    explained = json.loads(gateway(*words, "--json").stdout)
+    assert explained["auth"] == "shared"
+    assert explained["requires"] == ["items:write"]
+
+
 def test_match_refuses_a_header_that_is_none() -> None:
     done = gateway("match", "GET", "/", "-H", "nonsense", "--config", DEMO)
     assert (done.returncode, "Traceback" in done.stderr) == (2, False)
