@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import os
 import sys
+import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -18,29 +18,29 @@ from flask import Flask
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 
-from gateway.admin.probes import Phase, serve_probe
-from gateway.auth import Guard, asks_again
-from gateway.compiling import compile_table
-from gateway.cors import cors_problems
-from gateway.cutover import Policy, Tester
+from gateway.admin import Pages, Phase, Token, WeakToken
+from gateway.auth import Guard
+from gateway.building import Builder
+from gateway.config import AdminConfig
+from gateway.control import Control
 from gateway.dispatch import Dispatcher
 from gateway.exceptions import AppImportError, ConfigError, GatewayError
 from gateway.flask import urls
 from gateway.flask.main_loop import MainLoop
-from gateway.flask.misuse import misused
-from gateway.flask.routes import FlaskRoutes
 from gateway.flask.side import FlaskSide
 from gateway.importing import import_app, import_callable
-from gateway.inventory import LegacyRoutes, NativeRoutes, NoNative, OpaqueLegacy, route_path
+from gateway.inventory import route_path
 from gateway.legacy import Bridge, Pool
 from gateway.lifespan import NestedLifespan
-from gateway.loading import Loaded, in_order, load, load_mapping
+from gateway.loading import Loaded, load, load_mapping
 from gateway.lock import verify_lock
 from gateway.native import NativeApp
-from gateway.observe import LoopSql
-from gateway.routing import AUTOMATIC
-from gateway.snapshot import Snapshot, SnapshotStore
+from gateway.observe import LoopSql, Tally, Telemetry, Workers, server_pid
+from gateway.overrides import Held
+from gateway.reload import OnHangup, watch
+from gateway.snapshot import SnapshotStore
 from gateway.state import begin
+from gateway.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,37 +77,48 @@ class Gateway:
         observers: Sequence[Observer] = (),
         verify_lock: bool = True,
     ) -> None:
-        self._verify_lock = verify_lock
-        self._loaded = _load(config)
+        loaded = _load(config)
         problems: list[Problem] = []
-        legacy_app = _app_for("legacy", legacy, self._loaded, problems)
-        native_app = _app_for("native", native, self._loaded, problems)
-        self._guard = _guard(self._loaded, native_app, problems)
-        problems += _patched(self._loaded)
+        legacy_app = _app_for("legacy", legacy, loaded, problems)
+        native_app = _app_for("native", native, loaded, problems)
+        guard = _guard(loaded, native_app, problems)
+        token = _token(loaded, problems)
+        problems += _patched(loaded)
         if problems:
             raise ConfigError(problems)
         self.legacy: WSGIApplication = legacy_app
         self.native: ASGIApp | None = native_app
-        settings = self._loaded.config.legacy
+        whole = loaded.config
+        settings = whole.legacy
         self._native = NativeApp(native_app) if native_app is not None else None
         self._pool = Pool(
             threads=settings.threads, queue=settings.queue, queue_timeout=settings.queue_timeout
         )
-        self._prefix = self._loaded.config.admin.prefix.rstrip("/")
-        self._phase = Phase.STARTING
         self._flask = FlaskSide(legacy_app) if isinstance(legacy_app, Flask) else None
         if self._flask is not None and self._native is not None:
             urls.install(self._flask.app, self._native.url_for)
         self._main_loop: MainLoop | None = None
         if settings.async_views == "main" and self._flask is not None:
             self._main_loop = MainLoop(self._flask.app)
-        self.snapshots = SnapshotStore(self._build())
+        builder = Builder(legacy_app, self._native, self._flask, guard, locked=verify_lock)
+        self.snapshots = SnapshotStore(builder.build(loaded, Held(), time.time()))
+        self._control = Control(
+            builder=builder,
+            snapshots=self.snapshots,
+            loaded=loaded,
+            store=open_store(whole.state, loaded.folder, on_disk=loaded.file is not None),
+        )
+        tally = Tally()
+        self._telemetry = Telemetry(tally, Workers(server_pid()), self._facts)
+        self._prefix = whole.admin.prefix.rstrip("/")
+        self._pages = Pages(self._prefix, token, self._control, self._telemetry)
         self._dispatch = Dispatcher(
             snapshots=self.snapshots,
             legacy=Bridge(legacy_app, self._pool, settings),
             native=self._native,
             flask=self._flask,
-            guard=self._guard,
+            guard=guard,
+            tally=tally,
             observers=tuple(observers),
         )
         app: ASGIApp = self._dispatch
@@ -122,7 +133,7 @@ class Gateway:
 
     def lock_problems(self) -> tuple[Problem, ...]:
         """Compare `routes.lock` with both apps as they are now."""
-        return tuple(verify_lock(self._loaded, self.table))
+        return tuple(verify_lock(self._control.loaded, self.table))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope."""
@@ -142,11 +153,9 @@ class Gateway:
         if self._prefix in path:
             path = route_path(scope)
             if path == self._prefix or path.startswith(f"{self._prefix}/"):
-                revision = self.snapshots.current.revision
-                below = path[len(self._prefix) :]
-                await serve_probe(below, self._phase, revision, scope, receive, send)
+                await self._pages(path[len(self._prefix) :], scope, receive, send)
                 return
-        if self._phase is Phase.STARTING:
+        if self._pages.phase is Phase.STARTING:
             await self._refuse_unstarted(scope, receive, send)
             return
         begin()
@@ -158,10 +167,11 @@ class Gateway:
         failure = await nested.start() if nested is not None else None
         if failure is None:
             try:
-                # Once more: routes may have been added since the Gateway was made.
-                self.snapshots.swap(self.snapshots.current.revision, self._build())
+                # It builds once more: routes may have been added since the Gateway was made.
+                await self._control.start()
             except GatewayError as error:
                 failure = str(error)
+                await self._control.stop()
                 if nested is not None:
                     await nested.stop()
         if failure is not None:
@@ -172,14 +182,24 @@ class Gateway:
             self._main_loop.loop = asyncio.get_running_loop()
         loop_sql = LoopSql()
         loop_sql.start()
-        self._phase = Phase.READY
+        self._telemetry.start()
+        reload = self._control.reload
+        watching = asyncio.create_task(watch(self._control.loaded, reload), name="gateway-reload")
+        hangup = OnHangup(reload)
+        hangup.install()
+        self._pages.phase = Phase.READY
         for problem in self.snapshots.current.warnings:
             logger.warning("%s", problem)
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        self._phase = Phase.DRAINING
+        self._pages.phase = Phase.DRAINING
+        hangup.remove()
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
         loop_sql.stop()
-        await self._pool.drain(self._loaded.config.legacy.shutdown_timeout)
+        await self._pool.drain(self.snapshots.current.config.legacy.shutdown_timeout)
+        await self._telemetry.stop()
+        await self._control.stop()
         if self._main_loop is not None:
             self._main_loop.loop = None
         failure = await nested.stop() if nested is not None else None
@@ -187,6 +207,31 @@ class Gateway:
             await send({"type": "lifespan.shutdown.failed", "message": failure})
         else:
             await send({"type": "lifespan.shutdown.complete"})
+
+    def _facts(self) -> dict[str, Any]:
+        """Return this worker's numbers of the moment, for metrics."""
+        pool, control, snapshot = self._pool.stats(), self._control, self.snapshots.current
+        outcome = control.outcome
+        return {
+            "revision": snapshot.revision,
+            "counters": {
+                **asdict(control.counts),
+                "pool_dropped": pool.dropped,
+                "pool_refused": pool.refused,
+            },
+            "gauges": {
+                "gateway_config_last_reload_successful": int(outcome.ok),
+                "gateway_config_last_reload_timestamp_seconds": outcome.at,
+                "gateway_config_restart_required": len(outcome.restart_required),
+                "gateway_overrides": len(snapshot.overrides),
+                "gateway_overrides_ignored": len(snapshot.ignored),
+                "gateway_kill_switch": int(snapshot.policy.kill_switch),
+                "gateway_store_up": int(control.store_error is None),
+                "gateway_pool_threads": pool.threads,
+                "gateway_pool_busy": pool.busy,
+                "gateway_pool_queued": pool.queued,
+            },
+        }
 
     async def _refuse_unstarted(self, scope: Scope, receive: Receive, send: Send) -> None:
         logger.error(
@@ -199,76 +244,6 @@ class Gateway:
             return
         response = PlainTextResponse("Service Unavailable: the gateway was not started\n", 503)
         await response(scope, receive, send)
-
-    def _build(self) -> Snapshot:
-        """Compile the config against both apps; raise ConfigError with every problem."""
-        loaded = self._loaded
-        legacy: LegacyRoutes
-        legacy = FlaskRoutes(self.legacy) if isinstance(self.legacy, Flask) else OpaqueLegacy()
-        native: NativeRoutes = self._native if self._native is not None else NoNative()
-        today = datetime.now(UTC).date()
-        refused = None
-        if self._flask is not None:
-            self._flask.refresh()
-            self._flask.learn(native.endpoints())
-            refused = self._flask.refusal
-        compiled = compile_table(loaded.config, loaded.source, legacy, native, today, refused)
-        problems = list(compiled.problems)
-        if self._verify_lock:
-            problems += verify_lock(loaded, compiled.table)
-        if loaded.config.legacy.async_views == "main" and self._flask is None:
-            problems.append(
-                loaded.source.problem(
-                    "needs-flask",
-                    ("legacy", "async_views"),
-                    "the legacy app is not a Flask app",
-                    "remove it",
-                )
-            )
-        problems += [
-            loaded.source.problem("lost-context", ("native", "app"), what, warning=True)
-            for what in dict.fromkeys(
-                what for each in native.endpoints() for what in misused(each.dependant)
-            )
-        ]
-        problems += self._guarded_twice(compiled.table)
-        problems += cors_problems(loaded, compiled.table, self.legacy, self.native)
-        policy, unset = _policy(loaded)
-        problems += unset
-        if not all(problem.warning for problem in problems):
-            raise ConfigError(in_order(problems))
-        digest = hashlib.blake2b(loaded.config.model_dump_json().encode(), digest_size=6)
-        return Snapshot(
-            config=loaded.config,
-            table=compiled.table,
-            policy=policy,
-            revision=digest.hexdigest(),
-            warnings=tuple(problems),
-        )
-
-    def _guarded_twice(self, table: RouteTable) -> list[Problem]:
-        """Warn of handlers that solve the shared guard's dependency once more by themselves."""
-        guard = self._guard
-        if guard is None:
-            return []
-        twice = [
-            route.id
-            for route in table.routes
-            if route.auth == "shared"
-            and route.native is not None
-            and route.method not in AUTOMATIC
-            and asks_again(route.native.dependant, guard.dependency)
-        ]
-        return [
-            self._loaded.source.problem(
-                "guarded-twice",
-                ("auth", "dependency"),
-                f"{each} declares it too, so it runs twice: once in front, once for the handler",
-                "let the handler take Depends(current_principal)",
-                warning=True,
-            )
-            for each in dict.fromkeys(twice)
-        ]
 
 
 def _load(config: str | os.PathLike[str] | Mapping[str, Any] | None) -> Loaded:
@@ -322,6 +297,18 @@ def _guard(loaded: Loaded, native: Any, problems: list[Problem]) -> Guard | None
     return None
 
 
+def _token(loaded: Loaded, problems: list[Problem]) -> Token:
+    """Read the admin token; without one the admin pages are off."""
+    admin = loaded.config.admin
+    try:
+        return Token(admin, loaded.folder)
+    except WeakToken as error:
+        key = "token_env" if admin.token_env is not None else "token_file"
+        hint = "`openssl rand -hex 24` makes a good one"
+        problems.append(loaded.source.problem("weak-token", ("admin", key), str(error), hint))
+        return Token(AdminConfig(), loaded.folder)
+
+
 def _patched(loaded: Loaded) -> list[Problem]:
     """Refuse gevent's threads: the pool's locks would then block the event loop."""
     monkey = sys.modules.get("gevent.monkey")
@@ -345,30 +332,3 @@ def _wrong_side(side: str, app: Any) -> tuple[str, str] | None:
     if side == "native" and isinstance(app, Flask):
         return "this is a Flask app, native is the ASGI side", "name it under legacy.app"
     return None
-
-
-def _policy(loaded: Loaded) -> tuple[Policy, list[Problem]]:
-    kill_switch, tester = loaded.config.defaults.kill_switch, loaded.config.tester
-    if tester is None:
-        return Policy(kill_switch), []
-    secret = os.environ.get(tester.secret_env, "") if tester.secret_env else None
-    if secret == "":
-        problem = loaded.source.problem(
-            "missing-secret",
-            ("tester", "secret_env"),
-            f"the environment variable {tester.secret_env} is not set",
-            "set it, or remove tester",
-        )
-        return Policy(kill_switch), [problem]
-    return (
-        Policy(
-            kill_switch,
-            Tester(
-                header=tester.header.lower().encode(),
-                secret_header=tester.secret_header.lower().encode(),
-                secret=secret.encode() if secret else None,
-                role=tester.role,
-            ),
-        ),
-        [],
-    )

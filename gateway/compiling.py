@@ -24,13 +24,16 @@ from gateway.routing import (
 from gateway.templates import Template, parse_any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import date
 
     from gateway.config import Config, Cutover, RuleConfig
     from gateway.exceptions import Problem
     from gateway.inventory import LegacyEndpoint, LegacyRoutes, NativeEndpoint, NativeRoutes
     from gateway.loading import Source
+    from gateway.overrides import Override
 
+NO_OVERRIDES: Mapping[str, Override] = {}
 #: What "any method" stands for in a table; `*` covers the ones that nobody has heard of.
 ANY_METHOD = frozenset({"*", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 _SELECTOR_RANK = {"path": 5, "endpoint": 4, "prefix": 3, "blueprint": 2, "tag": 1}
@@ -66,12 +69,14 @@ def compile_table(
     native: NativeRoutes,
     today: date,
     hooks_refused: str | None = None,
+    overrides: Mapping[str, Override] = NO_OVERRIDES,
 ) -> Compiled:
     """Compile `config` against both apps; never raises for what a user can get wrong.
 
+    `overrides` go by a route's id or a rule's, and hold as if the file said so.
     `hooks_refused` says why no native handler can run inside this legacy app's hooks.
     """
-    compiler = _Compiler(config, legacy, native)
+    compiler = _Compiler(config, legacy, native, overrides)
     table = compiler.run()
     findings = Findings(compiler.claims, compiler.collisions)
     problems = find_problems(config, source, table, findings, today, hooks_refused)
@@ -101,8 +106,9 @@ class _Compiler:
         config: Config,
         legacy: LegacyRoutes,
         native: NativeRoutes,
+        overrides: Mapping[str, Override],
     ) -> None:
-        self.config = config
+        self.config, self.overrides = config, overrides
         self.legacy, self.native = legacy, native
         self.rules = tuple(
             make_rule(index, rule, legacy.open_converters)
@@ -259,23 +265,30 @@ class _Compiler:
         opaque_native: bool,
         rule: Rule | None,
         considered: tuple[Rule, ...],
+        *,
+        both: bool = False,
     ) -> Route:
         defaults = self.config.defaults
         has_native = native is not None or opaque_native
         has_legacy = spot.legacy is not None or self.legacy.opaque
-        if has_native and has_legacy:
+        if both or (has_native and has_legacy):
             coverage = Coverage.BOTH
         else:
             coverage = Coverage.ONLY_NATIVE if has_native else Coverage.ONLY_LEGACY
         said = rule.config if rule is not None else None
+        override = self._override(f"{spot.method} {spot.template.label}", rule)
         cutover: Cutover
         if coverage is Coverage.ONLY_LEGACY:
             cutover = "legacy"
         elif coverage is Coverage.ONLY_NATIVE:
             cutover = "legacy" if said is not None and said.cutover == "legacy" else "native"
+        elif override is not None:
+            cutover = override.cutover
         else:
             cutover = said.cutover if said is not None else defaults.cutover
         weight = (said.weight if said is not None else None) or 0.0
+        if override is not None:
+            weight = override.weight or 0.0
         sticky = (said.sticky if said is not None else None) or defaults.sticky
         return Route(
             method=spot.method,
@@ -285,6 +298,7 @@ class _Compiler:
             coverage=coverage,
             rule=rule,
             cutover=cutover,
+            overridden=override is not None and coverage is Coverage.BOTH,
             threshold=round(weight * 100),
             sticky=sticky,
             reads_session=cutover == "canary" and any(s.startswith("session:") for s in sticky),
@@ -299,16 +313,21 @@ class _Compiler:
             template=native_template(native) if native is not None else None,
         )
 
+    def _override(self, route: str, rule: Rule | None) -> Override | None:
+        """Return the override that holds for a route: its own, else its rule's."""
+        found = self.overrides.get(route)
+        if found is None and rule is not None:
+            found = self.overrides.get(rule.id)
+        return found
+
     def _note(self, rule: Rule, route: Route) -> None:
         claims = self.claims[rule.index]
         claims.claimed += 1
         claims.methods.add(route.method)
-        if rule.config.cutover == "legacy":
-            return
         if route.coverage is Coverage.ONLY_LEGACY:
-            if route.method not in AUTOMATIC:
+            if rule.config.cutover != "legacy" and route.method not in AUTOMATIC:
                 claims.stayed.append(route)
-        else:
+        elif route.cutover != "legacy":
             claims.moved.append(route)
 
     # -- the rest of the table ----------------------------------------------------------------
@@ -351,11 +370,7 @@ class _Compiler:
             methods = rule.config.methods
             spot = _Spot(",".join(methods) if methods else "*", rule.template, None, None)
             # Neither app's routes below it are known, so both may have them.
-            route = replace(
-                self._route(spot, None, True, rule, (rule,)),
-                coverage=Coverage.BOTH,
-                cutover=rule.config.cutover,
-            )
+            route = self._route(spot, None, True, rule, (rule,), both=True)
             routes.append(route)
             self.claims[rule.index].claimed += 1
             named = None if methods is None else frozenset(methods) | _head_of(methods)

@@ -20,6 +20,7 @@ BodyMode = Literal["spool", "stream"]
 
 _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2: token
 _IDENTITY = re.compile(r"ip|principal|session:.+|(?:header|cookie):[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_STATE = re.compile(r"sqlite:///.|rediss?://.")
 _HOST = re.compile(r"(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
 
 
@@ -66,9 +67,18 @@ def _host(value: str) -> str:
     return value.lower()
 
 
+def _state(value: str) -> str:
+    if not _STATE.match(value):
+        # Never the value itself: it may hold a password.
+        message = "must be sqlite:///path/to/state.db, redis://host:port/0 or rediss://…"
+        raise ValueError(message)
+    return value
+
+
 Methods = Annotated[tuple[str, ...], AfterValidator(_methods), Field(min_length=1)]
 AbsolutePath = Annotated[str, AfterValidator(_absolute)]
 IdentitySource = Annotated[str, AfterValidator(_identity)]
+StateUrl = Annotated[str, AfterValidator(_state)]
 HeaderName = Annotated[str, Field(pattern=f"^{_METHOD.pattern}$")]
 HostPattern = Annotated[str, AfterValidator(_host)]
 Percent = Annotated[float, BeforeValidator(_number), Field(ge=0, le=100)]
@@ -167,6 +177,18 @@ class AdminConfig(_Model):
 
     prefix: AbsolutePath = "/-"
     """Path prefix of the gateway's own pages; neither app may have routes below it."""
+    token_env: str | None = None
+    """Environment variable that holds the token of the admin pages; without a token they are
+    off, `/-/healthy` and `/-/ready` aside."""
+    token_file: str | None = None
+    """File that holds the token, relative to this file; read again when it changes."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> AdminConfig:
+        if self.token_env is not None and self.token_file is not None:
+            message = "the token comes from token_env or from token_file, not from both"
+            raise ValueError(message)
+        return self
 
 
 SELECTORS = ("path", "prefix", "blueprint", "endpoint", "tag")
@@ -249,6 +271,10 @@ class Config(_Model):
     """Callers that may pick the side; default nobody."""
     admin: AdminConfig = AdminConfig()
     """The gateway's own pages."""
+    state: StateUrl | None = None
+    """Where overrides and their audit trail are kept: `sqlite:///path` (relative to this file) for
+    the workers of one host, `redis://host/0?prefix=shop` for replicas. Default:
+    `sqlite:///.gateway/state.db`, made by the first command that overrides something."""
     served_by: bool = False
     """True: answers carry `X-Served-By: legacy|native`; `guard` where the shared guard refused."""
     lock: str = "routes.lock"

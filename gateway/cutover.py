@@ -101,6 +101,8 @@ def decide(match: Match, scope: Scope, policy: Policy, caller: Caller = NOBODY) 
     backend = Backend.NATIVE if route.cutover == "native" else Backend.LEGACY
     if route.coverage is Coverage.ONLY_LEGACY:
         return _PLAIN[backend, Reason.ONLY_LEGACY]
+    if route.overridden:
+        return _PLAIN[backend, Reason.OVERRIDE]
     reason = Reason.RULE if route.rule is not None else _BY_COVERAGE[route.coverage]
     return _PLAIN[backend, reason]
 

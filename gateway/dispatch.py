@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gateway.flask.side import FlaskSide
     from gateway.legacy import Bridge
     from gateway.native import NativeApp
+    from gateway.observe.tally import Tally
     from gateway.snapshot import Snapshot, SnapshotStore
 
 logger = logging.getLogger("gateway.dispatch")
@@ -41,13 +42,15 @@ _GUARDED = Decision(Backend.NATIVE, Reason.GUARD)
 class Dispatcher:
     """Serves HTTP and WebSocket scopes from the current snapshot.
 
-    `flask` is None where legacy isn't a Flask app. `observers` cost nothing while there are none.
+    `flask` is None where legacy isn't a Flask app. `tally` counts every HTTP request; `observers`
+    hear of each, and cost nothing while there are none.
     """
 
     snapshots: SnapshotStore
     legacy: Bridge
     native: NativeApp | None
     flask: FlaskSide | None
+    tally: Tally
     guard: Guard | None = None
     observers: tuple[Observer, ...] = ()
 
@@ -57,37 +60,33 @@ class Dispatcher:
             return self._websocket(scope, receive, send)
         snapshot = self.snapshots.current
         match = snapshot.table.match(scope)
-        if self.observers:
-            return self._observed(snapshot, match, scope, receive, send)
-        return self._admitted(snapshot, match, scope, receive, send)
+        return self._observed(snapshot, match, scope, receive, send)
 
     async def _observed(
         self, snapshot: Snapshot, match: Match, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        status = 0
-
-        async def watch(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
+        watched = _Watched(send)
         started = time.perf_counter()
         served = (match, _GUARDED)
         try:
-            served = await self._admitted(snapshot, match, scope, receive, watch)
+            served = await self._admitted(snapshot, match, scope, receive, watched)
         finally:
-            exchange = Exchange(
-                method=scope["method"],
-                path=scope["path"],
-                match=served[0],
-                decision=served[1],
-                status=status,
-                duration=time.perf_counter() - started,
-                revision=snapshot.revision,
-                state=request_state(),
+            duration = time.perf_counter() - started
+            self.tally.note(
+                snapshot.table, served[0], served[1], scope["method"], watched.status, duration
             )
-            notify(self.observers, exchange)
+            if self.observers:
+                exchange = Exchange(
+                    method=scope["method"],
+                    path=scope["path"],
+                    match=served[0],
+                    decision=served[1],
+                    status=watched.status,
+                    duration=duration,
+                    revision=snapshot.revision,
+                    state=request_state(),
+                )
+                notify(self.observers, exchange)
 
     def _admitted(
         self, snapshot: Snapshot, match: Match, scope: Scope, receive: Receive, send: Send
@@ -252,6 +251,21 @@ class Dispatcher:
         # Closing before accepting is a 403 to the client (ASGI, WebSocket "Close").
         await receive()
         await send({"type": "websocket.close", "code": 1000, "reason": "no such WebSocket"})
+
+
+class _Watched:
+    """A `send` that remembers the status. No coroutine of its own: it is on every request's way."""
+
+    __slots__ = ("_send", "status")
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.status = 0
+
+    def __call__(self, message: Message) -> Awaitable[None]:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        return self._send(message)
 
 
 class _WithoutBody:

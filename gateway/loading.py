@@ -6,8 +6,9 @@ YAML 1.2, so that `off` and `on` are words. `GATEWAY_LEGACY__THREADS=40` overrid
 from __future__ import annotations
 
 import difflib
+import hashlib
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,11 +61,16 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A valid configuration, where it came from, and the folder its paths are relative to."""
+    """A valid configuration, where it came from, and the folder its paths are relative to.
+
+    `file` and the `digest` of its content are None where it wasn't read from one.
+    """
 
     config: Config
     source: Source
     folder: Path
+    file: Path | None = None
+    digest: bytes | None = None
 
 
 def dotted(location: Location) -> str:
@@ -86,8 +92,20 @@ def load(path: str | os.PathLike[str], environ: Mapping[str, str] = os.environ) 
     Raises ConfigError with every problem found.
     """
     file = Path(path)
+    digest = digest_of_file(file)  # before the reading: what changes in between is seen later
     data, lines = _read(file)
-    return _validate(data, Source(str(path), lines), environ, file.resolve().parent)
+    # Not through symbolic links: Kubernetes mounts a ConfigMap's file as one, and its target moves.
+    absolute = file.absolute()
+    loaded = _validate(data, Source(str(path), lines), environ, absolute.parent)
+    return replace(loaded, file=absolute, digest=digest)
+
+
+def digest_of_file(file: Path) -> bytes | None:
+    """Return what tells one content of a file from another; None where it can't be read."""
+    try:
+        return hashlib.blake2b(file.read_bytes()).digest()
+    except OSError:
+        return None
 
 
 def load_mapping(data: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Loaded:

@@ -43,6 +43,7 @@ class Reason(StrEnum):
 
     KILL_SWITCH = "kill_switch"
     TESTER = "tester"
+    OVERRIDE = "override"
     RULE = "rule"
     CANARY = "canary"
     NO_IDENTITY = "no_identity"
@@ -62,6 +63,7 @@ class Reason(StrEnum):
 REASONS: Mapping[Reason, str] = {
     Reason.KILL_SWITCH: "the kill switch is on: legacy serves everything that it can serve",
     Reason.TESTER: "the tester header, with its secret, picked this side",
+    Reason.OVERRIDE: "an override, made at run time, beats what the file says",
     Reason.RULE: "the rule's cutover says so",
     Reason.CANARY: "the identity's bucket is inside (native) or outside (legacy) the weight",
     Reason.NO_IDENTITY: "a canary, but no identity source was present: legacy",
@@ -116,7 +118,7 @@ class Route:
     """One path template and method, compiled: who has it, which rule governs it, what it says.
 
     `threshold` is the canary's weight in hundredths of a percent (0 to 10,000). `reads_session`:
-    its identity may lie in the Flask session.
+    its identity may lie in the Flask session. `overridden`: an override says so, not the file.
     """
 
     method: str
@@ -137,6 +139,7 @@ class Route:
     considered: tuple[Rule, ...]
     native_opaque: bool = False
     reads_session: bool = False
+    overridden: bool = False
     template: Template | None = field(default=None, repr=False)
 
     @property

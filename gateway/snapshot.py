@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gateway.exceptions import GatewayError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gateway.config import Config
     from gateway.cutover import Policy
     from gateway.exceptions import Problem
+    from gateway.overrides import Override
     from gateway.routing import RouteTable
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Config, table and policy of one revision. `warnings` are what `check` would report."""
+    """Config, table and policy of one revision. `warnings` are what `check` would report.
+
+    `revision` is the config's digest and the overrides' sequence: `1f0c…-17`. `overrides` are
+    those in force, by the id that they go by; `ignored` those that the apps or the config no
+    longer bear, by the same ids, with the reason.
+    """
 
     config: Config
     table: RouteTable
     policy: Policy
     revision: str
     warnings: tuple[Problem, ...] = ()
+    overrides: Mapping[str, Override] = field(default_factory=dict)
+    ignored: Mapping[str, str] = field(default_factory=dict)
 
 
 class RevisionConflict(GatewayError):

@@ -37,12 +37,9 @@ _RULE_KEYS = {
     "steps": "the guardrail",
 }
 _ROOT_KEYS = {
-    "state": "the store of overrides",
     "observe": "observability",
 }
 _SECTION_KEYS = {
-    ("admin", "token_env"): "the admin API",
-    ("admin", "token_file"): "the admin API",
     ("defaults", "failover"): "failover",
     ("defaults", "guardrail"): "the guardrail",
 }

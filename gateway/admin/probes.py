@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.responses import JSONResponse, Response
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.types import Receive, Scope, Send
 
 _HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+PAGES = ("/healthy", "/ready")
 
 
 class Phase(StrEnum):
@@ -22,15 +25,19 @@ class Phase(StrEnum):
 
 
 async def serve_probe(
-    path: str, phase: Phase, revision: str, scope: Scope, receive: Receive, send: Send
+    path: str, phase: Phase, detail: Mapping[str, Any], scope: Scope, receive: Receive, send: Send
 ) -> None:
-    """Answer `path` (below the prefix): `/healthy` is always 200, `/ready` only while ready."""
+    """Answer `path` (below the prefix): `/healthy` is always 200, `/ready` only while ready.
+
+    `detail` is told with readiness and never changes it: a config that was not taken, or a store
+    that is down, leave the last good state in force.
+    """
     response: Response
     if scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.close", "code": 1000})
         return
-    if path not in ("/healthy", "/ready"):
+    if path not in PAGES:
         response = JSONResponse({"detail": "no such page"}, 404, headers=_HEADERS)
     elif scope["method"] not in ("GET", "HEAD"):
         headers = {**_HEADERS, "allow": "GET, HEAD"}
@@ -39,6 +46,5 @@ async def serve_probe(
         response = JSONResponse({"status": "healthy"}, headers=_HEADERS)
     else:
         status = 200 if phase is Phase.READY else 503
-        body = {"status": phase.value, "revision": revision}
-        response = JSONResponse(body, status, headers=_HEADERS)
+        response = JSONResponse({"status": phase.value, **detail}, status, headers=_HEADERS)
     await response(scope, receive, send)

@@ -1,6 +1,18 @@
-"""What happened to each request, told to whoever listens; listening never harms the request."""
+"""What happened to each request, counted and told to whoever listens; listening never harms it."""
 
 from gateway.observe.events import Exchange, Observer, notify
 from gateway.observe.loop_sql import LoopSql
+from gateway.observe.tally import Tally
+from gateway.observe.telemetry import Telemetry
+from gateway.observe.workers import Workers, server_pid
 
-__all__ = ["Exchange", "LoopSql", "Observer", "notify"]
+__all__ = [
+    "Exchange",
+    "LoopSql",
+    "Observer",
+    "Tally",
+    "Telemetry",
+    "Workers",
+    "notify",
+    "server_pid",
+]

@@ -1,0 +1,259 @@
+"""The admin API: an OpenAPI of its own, behind the Door.
+
+Nothing here is written by GET. Whoever sends `If-Match` with a revision changes nothing that
+somebody else has changed since (RFC 9110, section 13.1.1).
+"""
+
+import time
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, Header, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from gateway.admin import views
+from gateway.changes import ChangeRefused, Wanted
+from gateway.config import Percent
+from gateway.control import Changed, Control, RevisionMismatch
+from gateway.exceptions import ConfigError
+from gateway.observe.metrics import CONTENT_TYPE, render
+from gateway.observe.tally import totals
+from gateway.observe.telemetry import Telemetry
+from gateway.overrides import as_cutover
+from gateway.snapshot import Snapshot
+from gateway.store import StoreConflict, StoreDown
+from gateway.units import Duration
+
+
+def _printable(text: str) -> str:
+    """Refuse what could move a terminal's cursor where the text is shown."""
+    if not text.isprintable():
+        message = "must be one line of printable text"
+        raise ValueError(message)
+    return text
+
+
+Author = Annotated[str, Field(max_length=100), AfterValidator(_printable)]
+Reason = Annotated[str, Field(max_length=500), AfterValidator(_printable)]
+RouteName = Annotated[str, Field(max_length=2000), AfterValidator(_printable)]
+
+
+class _Body(BaseModel):
+    """What every change may say. One of `route` and `all`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    route: RouteName | None = None
+    """A rule's name, `GET /items/{id}`, or a path for all its methods."""
+    all: bool = False
+    """Every route: the kill switch."""
+    author: Author = ""
+    """Who asks."""
+    reason: Reason = ""
+    """Why, for the audit trail."""
+
+    @model_validator(mode="after")
+    def _one(self) -> "_Body":
+        if self.all == (self.route is not None):
+            message = "name a route, or say all"
+            raise ValueError(message)
+        return self
+
+
+class SetBody(_Body):
+    """A cutover to set."""
+
+    cutover: Annotated[str, AfterValidator(as_cutover)]
+    """`legacy`, `canary` or `native`; with `all` only `legacy`."""
+    weight: Percent | None = None
+    """Percent of identities for native; only with `canary`."""
+    seconds: Duration | None = None
+    """How long it holds; default until it is cleared or its line in the file changes."""
+
+
+class RollbackBody(_Body):
+    """A route to put back on legacy, until somebody clears it."""
+
+
+class ClearBody(_Body):
+    """An override to drop."""
+
+
+router = APIRouter()
+
+
+def _control(request: Request) -> Control:
+    control: Control = request.app.state.control
+    return control
+
+
+def _telemetry(request: Request) -> Telemetry:
+    telemetry: Telemetry = request.app.state.telemetry
+    return telemetry
+
+
+def _snapshot(request: Request) -> Snapshot:
+    return _control(request).snapshots.current
+
+
+def _if_match(if_match: Annotated[str | None, Header()] = None) -> str | None:
+    """Return the revision that the caller knows, None where it doesn't say."""
+    if if_match is None or if_match.strip() == "*":
+        return None
+    return if_match.strip().removeprefix('"').removesuffix('"')
+
+
+InForce = Annotated[Control, Depends(_control)]
+Numbers = Annotated[Telemetry, Depends(_telemetry)]
+Current = Annotated[Snapshot, Depends(_snapshot)]
+Known = Annotated[str | None, Depends(_if_match)]
+
+
+def _tagged(response: Response, revision: str) -> None:
+    response.headers["etag"] = f'"{revision}"'
+
+
+@router.get("/routes")
+async def routes(snapshot: Current, response: Response) -> dict[str, Any]:
+    """List every route: who has it, which rule governs it, what holds for it."""
+    _tagged(response, snapshot.revision)
+    return {
+        "revision": snapshot.revision,
+        "routes": [views.route_row(route) for route in views.listed(snapshot)],
+    }
+
+
+@router.get("/status")
+async def status(snapshot: Current, numbers: Numbers, control: InForce) -> dict[str, Any]:
+    """Tell how each route does: rates, errors and durations of both sides, and what is wrong."""
+    parts = numbers.parts()
+    whole = totals(part["tally"] for part in parts)
+    return {**views.status(snapshot, whole, parts, time.time()), "health": control.health()}
+
+
+@router.get("/config")
+async def config(snapshot: Current, control: InForce) -> dict[str, Any]:
+    """Show the config in force, without secrets."""
+    waiting = control.outcome.restart_required
+    return views.config(snapshot, control.loaded.source.name, waiting)
+
+
+@router.get("/overrides")
+async def overrides(snapshot: Current, response: Response) -> dict[str, Any]:
+    """List what beats the file just now."""
+    _tagged(response, snapshot.revision)
+    return views.overrides(snapshot)
+
+
+@router.post("/overrides")
+async def set_override(
+    body: SetBody, control: InForce, known: Known, response: Response
+) -> dict[str, Any]:
+    """Set a route's cutover until it is cleared, its time is over, or its line changes."""
+    wanted = Wanted(
+        "set", body.route, as_cutover(body.cutover), body.weight, body.seconds,
+        body.author, body.reason,
+    )  # fmt: skip
+    return _told(await control.change(wanted, known), response)
+
+
+@router.post("/rollback")
+async def rollback(
+    body: RollbackBody, control: InForce, known: Known, response: Response
+) -> dict[str, Any]:
+    """Put a route, or all, back on legacy; a rollback stays until it is cleared."""
+    wanted = Wanted("rollback", body.route, author=body.author, reason=body.reason)
+    return _told(await control.change(wanted, known), response)
+
+
+@router.post("/clear")
+async def clear(
+    body: ClearBody, control: InForce, known: Known, response: Response
+) -> dict[str, Any]:
+    """Drop an override, or all: the file has the last word again."""
+    wanted = Wanted("clear", body.route, author=body.author, reason=body.reason)
+    return _told(await control.change(wanted, known), response)
+
+
+@router.post("/reload")
+async def reload(control: InForce, response: Response) -> dict[str, Any]:
+    """Read the config file again; 409 with every problem where the last good one stays."""
+    outcome = await control.reload("the admin API")
+    if not outcome.ok:
+        response.status_code = 409
+    return {
+        "ok": outcome.ok,
+        "revision": outcome.revision,
+        "problems": [str(problem) for problem in outcome.problems],
+        "restart_required": list(outcome.restart_required),
+    }
+
+
+@router.get("/audit")
+async def audit(
+    control: InForce,
+    route: RouteName | None = None,
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100,
+) -> dict[str, Any]:
+    """List what was changed, by whom and why; the newest first."""
+    entries = await control.audit(limit, route)
+    names = ("at", "action", "route", "before", "after", "author", "reason", "revision", "sequence")
+    return {"entries": [{name: getattr(each, name) for name in names} for each in entries]}
+
+
+@router.get("/metrics", response_class=Response)
+async def metrics(numbers: Numbers) -> Response:
+    """Give everything that is counted as Prometheus' text, for all workers of this server."""
+    return Response(
+        render(numbers.parts()), media_type=None, headers={"content-type": CONTENT_TYPE}
+    )
+
+
+def _told(changed: Changed, response: Response) -> dict[str, Any]:
+    _tagged(response, changed.revision)
+    return {
+        "routes": list(changed.routes),
+        "skipped": list(changed.skipped),
+        "revision": changed.revision,
+    }
+
+
+async def _refused(_: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": str(error)}, 422)
+
+
+async def _forbidden(_: Request, error: Exception) -> JSONResponse:
+    problems = [str(each) for each in getattr(error, "problems", ())]
+    return JSONResponse({"detail": "the config forbids it", "problems": problems}, 409)
+
+
+async def _mismatch(_: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": str(error)}, 412)
+
+
+async def _conflict(_: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": str(error)}, 409)
+
+
+async def _down(_: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": f"the store is down: {error}"}, 503)
+
+
+def make_api(control: Control, telemetry: Telemetry) -> FastAPI:
+    """Make the app, for whoever stands behind the Door."""
+    app = FastAPI(
+        title="Gateway",
+        summary="Routes, cutovers and overrides of a running gateway.",
+        openapi_url="/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.control, app.state.telemetry = control, telemetry
+    app.include_router(router)
+    app.add_exception_handler(ChangeRefused, _refused)
+    app.add_exception_handler(ConfigError, _forbidden)
+    app.add_exception_handler(RevisionMismatch, _mismatch)
+    app.add_exception_handler(StoreConflict, _conflict)
+    app.add_exception_handler(StoreDown, _down)
+    return app

@@ -1,0 +1,161 @@
+"""What the admin pages show, as plain values: routes, status, overrides."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+from gateway.observe.tally import HISTORY_SECONDS, Line, Moment, Totals, percentile
+from gateway.overrides import ALL
+from gateway.routing import AUTOMATIC
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.observe.metrics import Part
+    from gateway.routing import Route
+    from gateway.snapshot import Snapshot
+
+#: The span of `rate` and `errors` in a status, in seconds.
+RATE_SECONDS = 10
+
+
+def listed(snapshot: Snapshot) -> list[Route]:
+    """Return the routes worth a row: no automatic methods, each once, in the order of paths."""
+    kept: dict[tuple[str, str, str], Route] = {}
+    for route in snapshot.table.routes:
+        if route.method in AUTOMATIC:
+            continue
+        host = route.host or (route.legacy.host if route.legacy else "")
+        kept.setdefault((route.label, route.method, host), route)
+    return [kept[key] for key in sorted(kept)]
+
+
+def route_row(route: Route) -> dict[str, Any]:
+    """Describe one route: who has it, what holds for it."""
+    return {
+        "route": route.id,
+        "method": route.method,
+        "path": route.label,
+        "host": route.host or (route.legacy.host if route.legacy else ""),
+        "legacy": route.legacy.endpoint if route.legacy else "",
+        "native": route.native.name if route.native else "any" if route.native_opaque else "",
+        "coverage": route.coverage.value,
+        "rule": route.rule.id if route.rule else "",
+        "cutover": route.cutover,
+        "weight": route.threshold / 100 if route.cutover == "canary" else None,
+        "overridden": route.overridden,
+        "auth": route.auth or "",
+        "requires": sorted(route.requires),
+        "hooks": route.hooks,
+    }
+
+
+def overrides(snapshot: Snapshot) -> dict[str, Any]:
+    """Describe what beats the file just now."""
+    return {
+        "revision": snapshot.revision,
+        "kill_switch": snapshot.policy.kill_switch,
+        "overrides": [each.as_json() for each in snapshot.overrides.values()],
+        "ignored": dict(snapshot.ignored),
+    }
+
+
+def status(snapshot: Snapshot, whole: Totals, parts: Sequence[Part], now: float) -> dict[str, Any]:
+    """Describe how each route does: share, rate, errors, durations of both sides, history.
+
+    Rates are per second, over the last RATE_SECONDS; durations in seconds, shares in percent of
+    what has been counted since the server started.
+    """
+    alive = [part for part in parts if part.get("alive", True)]
+    rows = []
+    for route in listed(snapshot):
+        override = snapshot.overrides.get(route.id) or (
+            snapshot.overrides.get(route.rule.id) if route.rule else None
+        )
+        rows.append(
+            {
+                **route_row(route),
+                **_numbers(route, whole, now),
+                "file": override.replaced if override is not None else None,
+                "override": override.as_json() if override is not None else None,
+            }
+        )
+    return {
+        "revision": snapshot.revision,
+        "revisions": sorted({part["revision"] for part in alive}),
+        "workers": len(alive),
+        "kill_switch": snapshot.policy.kill_switch,
+        "kill_switch_override": _json_of(snapshot, ALL),
+        "ignored": dict(snapshot.ignored),
+        "routes": rows,
+        "other": _numbers(None, whole, now),
+    }
+
+
+def _json_of(snapshot: Snapshot, ident: str) -> dict[str, Any] | None:
+    found = snapshot.overrides.get(ident)
+    return asdict(found) if found is not None else None
+
+
+def _numbers(route: Route | None, whole: Totals, now: float) -> dict[str, Any]:
+    legacy, native, moments = Line(), Line(), dict[int, Moment]()
+    for (method, label, side), line in whole.lines.items():
+        if _belongs(route, method, label):
+            (native if side == "native" else legacy).add(line)
+    for (method, label), seconds in whole.history.items():
+        if _belongs(route, method, label):
+            for second, moment in seconds.items():
+                held = moments.setdefault(second, Moment())
+                held.legacy += moment.legacy
+                held.native += moment.native
+                held.errors += moment.errors
+    last = int(now)
+    recent = [moments[s] for s in moments if last - RATE_SECONDS <= s < last]
+    count = legacy.count + native.count
+    return {
+        "requests": count,
+        "native_share": 100 * native.count / count if count else None,
+        "rate": sum(m.legacy + m.native for m in recent) / RATE_SECONDS,
+        "error_rate": sum(m.errors for m in recent) / RATE_SECONDS,
+        "sides": {"legacy": _side(legacy), "native": _side(native)},
+        "history": [
+            moments[s].legacy + moments[s].native if s in moments else 0
+            for s in range(last - HISTORY_SECONDS, last)
+        ],
+    }
+
+
+def _belongs(route: Route | None, method: str, label: str) -> bool:
+    if route is None:
+        return not label
+    return label == route.label and (
+        method == route.method or (method == "HEAD" and route.method == "GET")
+    )
+
+
+def _side(line: Line) -> dict[str, Any]:
+    return {
+        "requests": line.count,
+        "errors": line.errors,
+        "p50": percentile(line.durations, 0.5),
+        "p95": percentile(line.durations, 0.95),
+    }
+
+
+def config(snapshot: Snapshot, file: str, restart_required: Sequence[str]) -> dict[str, Any]:
+    """Describe the config in force. It names where secrets are, and holds none."""
+    values = snapshot.config.model_dump(mode="json")
+    if values["state"]:
+        parts = urlsplit(values["state"])
+        if parts.password or parts.username:
+            place = parts.netloc.rpartition("@")[2]
+            values["state"] = urlunsplit(parts._replace(netloc=f"***@{place}"))
+    return {
+        "revision": snapshot.revision,
+        "file": file,
+        "restart_required": list(restart_required),
+        "config": values,
+        "warnings": [str(problem) for problem in snapshot.warnings],
+    }

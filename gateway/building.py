@@ -1,0 +1,220 @@
+"""Both apps, a config and the overrides → one Snapshot, or every problem that forbids it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from flask import Flask
+
+from gateway.auth import Guard, asks_again
+from gateway.compiling import Compiled, compile_table
+from gateway.cors import cors_problems
+from gateway.cutover import Policy, Tester
+from gateway.exceptions import ConfigError
+from gateway.flask.misuse import misused
+from gateway.flask.routes import FlaskRoutes
+from gateway.inventory import LegacyRoutes, NativeRoutes, NoNative, OpaqueLegacy
+from gateway.loading import Loaded, in_order
+from gateway.lock import verify_lock
+from gateway.overrides import ALL, Held, Override
+from gateway.routing import AUTOMATIC
+from gateway.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import date
+
+    from _typeshed.wsgi import WSGIApplication
+    from starlette.types import ASGIApp
+
+    from gateway.exceptions import Problem
+    from gateway.flask.side import FlaskSide
+    from gateway.native import NativeApp
+    from gateway.routing import RouteTable
+
+
+class Builder:
+    """Builds snapshots for one pair of apps; may be called on any thread, by one at a time.
+
+    `flask` is None where legacy isn't a Flask app. Without `locked` a stale `routes.lock` is no
+    error.
+    """
+
+    def __init__(
+        self,
+        legacy: WSGIApplication,
+        native: NativeApp | None,
+        flask: FlaskSide | None,
+        guard: Guard | None,
+        *,
+        locked: bool,
+    ) -> None:
+        self._legacy, self._native, self._flask = legacy, native, flask
+        self._guard, self._locked = guard, locked
+
+    def build(self, loaded: Loaded, held: Held, now: float) -> Snapshot:
+        """Compile the config against both apps, then what overrides change of it.
+
+        `now` is in seconds since the epoch. An override that leads to an error is left out, and
+        listed in `ignored`. Raises ConfigError with every problem of the config itself.
+        """
+        legacy: LegacyRoutes = OpaqueLegacy()
+        if isinstance(self._legacy, Flask):
+            legacy = FlaskRoutes(self._legacy)
+        native: NativeRoutes = self._native if self._native is not None else NoNative()
+        refused = None
+        if self._flask is not None:
+            self._flask.refresh()
+            self._flask.learn(native.endpoints())
+            refused = self._flask.refusal
+        today = datetime.fromtimestamp(now, UTC).date()
+        compiled = self._compiled(loaded, legacy, native, today, refused, {})
+        problems = self._problems(loaded, compiled, native)
+        policy, unset = _policy(loaded)
+        problems += unset
+        if not all(problem.warning for problem in problems):
+            raise ConfigError(in_order(problems))
+        active = held.by_route(now)
+        switch = active.pop(ALL, None)
+        ignored: dict[str, str] = {}
+        table = compiled.table
+        if active:
+            compiled = self._compiled(loaded, legacy, native, today, refused, active)
+            if compiled.errors:
+                active, ignored = self._sorted_out(loaded, legacy, native, today, refused, active)
+                compiled = self._compiled(loaded, legacy, native, today, refused, active)
+            table = compiled.table
+        if switch is not None:
+            active = {**active, ALL: switch}
+            policy = Policy(kill_switch=switch.cutover == "legacy", tester=policy.tester)
+        return Snapshot(
+            config=loaded.config,
+            table=table,
+            policy=policy,
+            revision=f"{digest_of(loaded)}-{held.sequence}",
+            warnings=tuple(problems),
+            overrides=active,
+            ignored=ignored,
+        )
+
+    def lock_problems(self, loaded: Loaded, table: RouteTable) -> tuple[Problem, ...]:
+        """Compare `routes.lock` with both apps as `table` knows them."""
+        return tuple(verify_lock(loaded, table))
+
+    def _compiled(
+        self,
+        loaded: Loaded,
+        legacy: LegacyRoutes,
+        native: NativeRoutes,
+        today: date,
+        refused: str | None,
+        overrides: Mapping[str, Override],
+    ) -> Compiled:
+        return compile_table(
+            loaded.config, loaded.source, legacy, native, today, refused, overrides
+        )
+
+    def _sorted_out(
+        self,
+        loaded: Loaded,
+        legacy: LegacyRoutes,
+        native: NativeRoutes,
+        today: date,
+        refused: str | None,
+        overrides: Mapping[str, Override],
+    ) -> tuple[dict[str, Override], dict[str, str]]:
+        """Tell the overrides that can hold from those that can't; the oldest are tried first."""
+        kept: dict[str, Override] = {}
+        ignored: dict[str, str] = {}
+        for route, override in sorted(overrides.items(), key=lambda each: each[1].since):
+            trial = {**kept, route: override}
+            errors = self._compiled(loaded, legacy, native, today, refused, trial).errors
+            if errors:
+                ignored[route] = str(errors[0])
+            else:
+                kept = trial
+        return kept, ignored
+
+    def _problems(self, loaded: Loaded, compiled: Compiled, native: NativeRoutes) -> list[Problem]:
+        problems = list(compiled.problems)
+        if self._locked:
+            problems += verify_lock(loaded, compiled.table)
+        if loaded.config.legacy.async_views == "main" and self._flask is None:
+            problems.append(
+                loaded.source.problem(
+                    "needs-flask",
+                    ("legacy", "async_views"),
+                    "the legacy app is not a Flask app",
+                    "remove it",
+                )
+            )
+        problems += [
+            loaded.source.problem("lost-context", ("native", "app"), what, warning=True)
+            for what in dict.fromkeys(
+                what for each in native.endpoints() for what in misused(each.dependant)
+            )
+        ]
+        problems += self._guarded_twice(loaded, compiled.table)
+        app: ASGIApp | None = self._native.app if self._native is not None else None
+        problems += cors_problems(loaded, compiled.table, self._legacy, app)
+        return problems
+
+    def _guarded_twice(self, loaded: Loaded, table: RouteTable) -> list[Problem]:
+        """Warn of handlers that solve the shared guard's dependency once more by themselves."""
+        guard = self._guard
+        if guard is None:
+            return []
+        twice = [
+            route.id
+            for route in table.routes
+            if route.auth == "shared"
+            and route.native is not None
+            and route.method not in AUTOMATIC
+            and asks_again(route.native.dependant, guard.dependency)
+        ]
+        return [
+            loaded.source.problem(
+                "guarded-twice",
+                ("auth", "dependency"),
+                f"{each} declares it too, so it runs twice: once in front, once for the handler",
+                "let the handler take Depends(current_principal)",
+                warning=True,
+            )
+            for each in dict.fromkeys(twice)
+        ]
+
+
+def digest_of(loaded: Loaded) -> str:
+    """Return what tells one config from another: 12 hexadecimal digits."""
+    text = loaded.config.model_dump_json().encode()
+    return hashlib.blake2b(text, digest_size=6).hexdigest()
+
+
+def _policy(loaded: Loaded) -> tuple[Policy, list[Problem]]:
+    kill_switch, tester = loaded.config.defaults.kill_switch, loaded.config.tester
+    if tester is None:
+        return Policy(kill_switch), []
+    secret = os.environ.get(tester.secret_env, "") if tester.secret_env else None
+    if secret == "":
+        problem = loaded.source.problem(
+            "missing-secret",
+            ("tester", "secret_env"),
+            f"the environment variable {tester.secret_env} is not set",
+            "set it, or remove tester",
+        )
+        return Policy(kill_switch), [problem]
+    return (
+        Policy(
+            kill_switch,
+            Tester(
+                header=tester.header.lower().encode(),
+                secret_header=tester.secret_header.lower().encode(),
+                secret=secret.encode() if secret else None,
+                role=tester.role,
+            ),
+        ),
+        [],
+    )

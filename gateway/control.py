@@ -1,0 +1,384 @@
+"""Live control: the file's last good reading and the store's overrides, kept in force together.
+
+Everything that changes the snapshot goes through one Control, one step at a time: a reload of the
+file, a change that somebody asks for, a change that another worker has made, an override's end.
+Whatever fails leaves the last good snapshot where it is, and is told by `health`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from gateway.changes import Planned, Wanted, ended, outlived, plan
+from gateway.exceptions import ConfigError, GatewayError, Problem
+from gateway.loading import load
+from gateway.overrides import Held, outdated
+from gateway.store import Change, Entry, StoreConflict, StoreDown, after
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.building import Builder
+    from gateway.config import Config
+    from gateway.loading import Loaded
+    from gateway.snapshot import Snapshot, SnapshotStore
+    from gateway.store import Store
+
+logger = logging.getLogger("gateway.control")
+
+T = TypeVar("T")
+
+#: How long one look at the store lasts, in seconds: shutdown waits for no longer.
+LOOK_SECONDS = 0.5
+#: How long to wait after a failed look, in seconds.
+RETRY_SECONDS = 0.5
+#: How often a change is tried again after somebody else's came first.
+ATTEMPTS = 10
+#: What a running process can change; every other key waits for a restart.
+HOT_KEYS = frozenset({"routes", "defaults"})
+
+
+class RevisionMismatch(GatewayError):
+    """The caller knows another revision than the current one; nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the last reload went. `at` is in seconds since the epoch.
+
+    `problems` are why the file was not taken; then the last good one stays in force.
+    `restart_required` are keys that have changed and that only a restart can change.
+    """
+
+    ok: bool
+    at: float
+    revision: str
+    problems: tuple[Problem, ...] = ()
+    restart_required: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What a command has done: the ids that it was about, those left alone, and the revision."""
+
+    routes: tuple[str, ...]
+    skipped: tuple[str, ...]
+    revision: str
+    ignored: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Counts:
+    """What control has done so far, for metrics."""
+
+    reloads_ok: int = 0
+    reloads_failed: int = 0
+    store_errors: int = 0
+
+
+class Control:
+    """Keeps `snapshots` true to the file of `loaded` and to `store`."""
+
+    def __init__(
+        self,
+        *,
+        builder: Builder,
+        snapshots: SnapshotStore,
+        loaded: Loaded,
+        store: Store,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.snapshots = snapshots
+        self.counts = Counts()
+        self.outcome = Outcome(ok=True, at=clock(), revision=snapshots.current.revision)
+        self.store_error: str | None = None
+        """Why the store can't be used just now; None: it can."""
+        self._builder = builder
+        self._loaded = loaded
+        self._store, self._watched = store, store
+        self._clock = clock
+        self._held = Held()
+        self._lock = asyncio.Lock()
+        self._threads: ThreadPoolExecutor | None = None
+        self._watching: asyncio.Task[None] | None = None
+
+    # -- its life -----------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Take what the store holds, build again, and watch the store.
+
+        Raises ConfigError where the apps have changed since and no longer bear the config. A store
+        that is down is no error: the file is in force until it comes back.
+        """
+        self._threads = ThreadPoolExecutor(2, "gateway-control")
+        self._watched = self._store.twin()
+        async with self._lock:
+            with contextlib.suppress(StoreDown):
+                await self._take(await self._look(self._watched.read), starting=True)
+            await self._rebuild()
+        self._watching = asyncio.create_task(self._watch(), name="gateway-store")
+
+    async def stop(self) -> None:
+        """Stop watching and let go of the store."""
+        if self._watching is not None:
+            self._watched.interrupt()
+            self._watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watching
+            self._watching = None
+        threads, self._threads = self._threads, None
+        if threads is not None:
+            await asyncio.get_running_loop().run_in_executor(None, threads.shutdown)
+        self._store.close()
+        self._watched.close()
+
+    # -- the file -----------------------------------------------------------------------------
+
+    async def reload(self, author: str = "gateway") -> Outcome:
+        """Read the file again and take what is hot in it; keep the last good one if it is wrong."""
+        async with self._lock:
+            self.outcome = outcome = await self._reload(author)
+        if outcome.ok:
+            self.counts.reloads_ok += 1
+        else:
+            self.counts.reloads_failed += 1
+        return outcome
+
+    async def _reload(self, author: str) -> Outcome:
+        before, now = self._loaded, self._clock()
+        held = self._held
+        try:
+            if before.file is None:
+                fresh = before
+            else:
+                fresh = await self._run(partial(load, _as_named(before)))
+            fresh, waiting = _hot(before, fresh)
+            snapshot = await self._run(partial(self._builder.build, fresh, held, now))
+        except ConfigError as error:
+            kept = self.snapshots.current.revision
+            for problem in error.problems:
+                if not problem.warning:
+                    logger.error("the config was not taken: %s", problem)
+            wrong = tuple(p for p in error.problems if not p.warning)
+            return Outcome(False, now, kept, wrong, self.outcome.restart_required)
+        self._loaded = fresh
+        self._swap(snapshot)
+        gone = outdated(held, fresh.config, snapshot.table)
+        if gone:
+            await self._drop(outlived(gone, now))
+        if waiting != self.outcome.restart_required and waiting:
+            logger.warning("restart to change %s", ", ".join(waiting))
+        revision = self.snapshots.current.revision
+        if before.config != fresh.config:
+            logger.info("the config of revision %s is in force (%s)", revision, author)
+        return Outcome(True, now, revision, (), waiting)
+
+    # -- changes ------------------------------------------------------------------------------
+
+    async def change(self, wanted: Wanted, revision: str | None = None) -> Changed:
+        """Carry out what somebody asks for, in the store and here.
+
+        Raises ChangeRefused where it makes no sense, ConfigError where the config forbids it (an
+        unguarded view), RevisionMismatch where `revision` is given and no longer the current one,
+        StoreDown where it can't be kept.
+        """
+        async with self._lock:
+            for _ in range(ATTEMPTS):
+                await self._take(await self._look(self._store.read))
+                current = self.snapshots.current
+                if revision is not None and revision != current.revision:
+                    raise RevisionMismatch(
+                        f"revision {revision} is no longer current ({current.revision} is)"
+                    )
+                now = self._clock()
+                planned = plan(wanted, self._loaded.config, current.table, self._held, now)
+                if not planned.routes:
+                    return Changed((), planned.skipped, current.revision)
+                snapshot = await self._tried(planned, now)
+                try:
+                    held = await self._look(
+                        partial(self._store.write, _stamped(planned, current), self._held.sequence)
+                    )
+                except StoreConflict:
+                    continue
+                self._held = held
+                self._swap(snapshot)
+                _tell(wanted, planned)
+                ignored = tuple(each for each in planned.routes if each in snapshot.ignored)
+                return Changed(planned.routes, planned.skipped, snapshot.revision, ignored)
+        raise StoreConflict("others kept changing the overrides; try again")
+
+    async def _tried(self, planned: Planned, now: float) -> Snapshot:
+        """Build as if the change were made; refuse it where that leads to an error."""
+        held = after(self._held, planned.change)
+        snapshot = await self._run(partial(self._builder.build, self._loaded, held, now))
+        new = {each.route for each in planned.change.put}
+        refused = [why for route, why in snapshot.ignored.items() if route in new]
+        if refused:
+            raise ConfigError([Problem("refused", "override", "", why) for why in refused])
+        return snapshot
+
+    async def audit(self, limit: int, route: str | None = None) -> list[Entry]:
+        """Return the last entries of the audit trail; raises StoreDown."""
+        async with self._lock:
+            return await self._look(partial(self._store.audit, limit, route))
+
+    # -- the store ----------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        while True:
+            try:
+                await self._watch_once()
+            except StoreDown:
+                await asyncio.sleep(RETRY_SECONDS)
+            except Exception:
+                logger.exception("watching the overrides failed")
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _watch_once(self) -> None:
+        now = self._clock()
+        end = self._held.next_expiry(now)
+        seconds = LOOK_SECONDS if end is None else max(0.0, min(LOOK_SECONDS, end - now))
+        changed = await self._look(partial(self._watched.wait, self._held.sequence, seconds))
+        if changed:
+            held = await self._look(self._watched.read)
+            async with self._lock:
+                if held.sequence != self._held.sequence:
+                    await self._take(held)
+        now = self._clock()
+        if end is not None and end <= now:
+            async with self._lock:
+                await self._rebuild()
+                over = ended(self._held, now)
+                if over is not None:
+                    await self._drop(over)
+
+    async def _take(self, held: Held, *, starting: bool = False) -> None:
+        """Put in force what the store holds; give it back what it has lost."""
+        if held.sequence == self._held.sequence and not starting:
+            return
+        if held.sequence < self._held.sequence:
+            entry = Entry(self._clock(), "restore", "*", "", "", "gateway", "the store had lost it")
+            held = await self._look(partial(self._store.restore, self._held, entry))
+            logger.warning("the store had lost the overrides; they were put back")
+        self._held = held
+        await self._rebuild()
+        if starting:
+            gone = outdated(held, self._loaded.config, self.snapshots.current.table)
+            if gone:
+                await self._drop(outlived(gone, self._clock()))
+
+    async def _drop(self, change: Change) -> None:
+        """Remove overrides that are over; where somebody else was quicker, that is as good."""
+        with contextlib.suppress(StoreConflict, StoreDown):
+            self._held = await self._look(partial(self._store.write, change, self._held.sequence))
+            for entry in change.entries:
+                logger.info("override of %s is over: %s", entry.route, entry.reason)
+            await self._rebuild()
+
+    async def _rebuild(self) -> None:
+        snapshot = await self._run(
+            partial(self._builder.build, self._loaded, self._held, self._clock())
+        )
+        self._swap(snapshot)
+
+    def _swap(self, snapshot: Snapshot) -> None:
+        for route, why in snapshot.ignored.items():
+            if route not in self.snapshots.current.ignored:
+                logger.warning("the override of %s is ignored: %s", route, why)
+        self.snapshots.swap(self.snapshots.current.revision, snapshot)
+
+    async def _look(self, function: Callable[[], T]) -> T:
+        """Ask the store, and take note of how it is."""
+        try:
+            result = await self._run(function)
+        except StoreDown as error:
+            self.counts.store_errors += 1
+            if self.store_error is None:
+                logger.error("the store is down, the last known overrides stay: %s", error)
+            self.store_error = str(error)
+            raise
+        if self.store_error is not None:
+            logger.warning("the store is back")
+            self.store_error = None
+        return result
+
+    async def _run(self, function: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function)
+
+    # -- what there is to see -----------------------------------------------------------------
+
+    @property
+    def loaded(self) -> Loaded:
+        """The config in force, and where it came from."""
+        return self._loaded
+
+    @property
+    def store_url(self) -> str:
+        """Where overrides are kept, without a password."""
+        return self._store.url
+
+    def health(self) -> dict[str, Any]:
+        """Say in short what is not as it should be, for the readiness probe: no secrets."""
+        wrong = self.outcome.problems
+        return {
+            "config": "ok" if self.outcome.ok else f"kept: {_shortly(wrong)}",
+            "restart_required": list(self.outcome.restart_required),
+            "store": "ok" if self.store_error is None else "down: the last known overrides hold",
+        }
+
+
+def _as_named(loaded: Loaded) -> str:
+    """Return the path as it was given, for messages; it may be relative to the working folder."""
+    return loaded.source.name
+
+
+def _hot(before: Loaded, fresh: Loaded) -> tuple[Loaded, tuple[str, ...]]:
+    """Take what a running process can take of a fresh reading; list what it can't."""
+    waiting = []
+    for key in type(fresh.config).model_fields:
+        if key not in HOT_KEYS:
+            waiting += _differing(key, getattr(before.config, key), getattr(fresh.config, key))
+    hot = {key: getattr(fresh.config, key) for key in HOT_KEYS}
+    config: Config = before.config.model_copy(update=hot)
+    return replace(fresh, config=config), tuple(waiting)
+
+
+def _differing(key: str, one: Any, two: Any) -> list[str]:
+    if one == two:
+        return []
+    fields = getattr(type(one), "model_fields", None)
+    if fields is None or type(one) is not type(two):
+        return [key]
+    return [f"{key}.{name}" for name in fields if getattr(one, name) != getattr(two, name)]
+
+
+def _shortly(problems: tuple[Problem, ...]) -> str:
+    first = problems[0]
+    more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
+    return f"{first.where} [{first.code}]{more}"
+
+
+def _stamped(planned: Planned, current: Snapshot) -> Change:
+    entries = [replace(each, revision=current.revision) for each in planned.change.entries]
+    return replace(planned.change, entries=entries)
+
+
+def _tell(wanted: Wanted, planned: Planned) -> None:
+    for entry in planned.change.entries:
+        logger.warning(
+            "%s %s: %s -> %s, by %s%s",
+            wanted.action,
+            entry.route,
+            entry.before or "nothing",
+            entry.after,
+            entry.author or "nobody named",
+            f" ({entry.reason})" if entry.reason else "",
+        )

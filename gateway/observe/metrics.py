@@ -1,0 +1,153 @@
+"""Prometheus' text of everything that is counted, for all workers of the server together.
+
+The client library's custom collectors are used, with a registry of our own: its multi-process mode
+wants an environment variable that would change the user's own metrics in the same process.
+Labels are route templates and short codes, never a path as it came.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
+
+from gateway.observe.tally import BOUNDS, Totals, totals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+CONTENT_TYPE: str = CONTENT_TYPE_LATEST
+_ROUTE = ("route", "method", "backend")
+
+#: Name → (kind, help, how several workers' values become one).
+METRICS: dict[str, tuple[str, str]] = {
+    "gateway_decisions_total": (
+        "counter",
+        "Requests by who was to serve them, and why (a reason code).",
+    ),
+    "gateway_requests_total": (
+        "counter",
+        "Requests by the class of the answer's status; `aborted` where the client left first.",
+    ),
+    "gateway_request_duration_seconds": (
+        "histogram",
+        "From the gateway's first look at a request to the end of its answer.",
+    ),
+    "gateway_config_reloads_total": ("counter", "Reloads of the config, by their result."),
+    "gateway_config_last_reload_successful": (
+        "gauge",
+        "1 while the file's last reading is in force, on every worker; 0 while the last good is.",
+    ),
+    "gateway_config_last_reload_timestamp_seconds": (
+        "gauge",
+        "When the config was read last, in seconds since the epoch.",
+    ),
+    "gateway_config_restart_required": ("gauge", "Changed keys that wait for a restart."),
+    "gateway_config_revisions": (
+        "gauge",
+        "Different revisions among the workers; more than 1 only while they catch up.",
+    ),
+    "gateway_overrides": ("gauge", "Overrides in force."),
+    "gateway_overrides_ignored": ("gauge", "Overrides that the config no longer bears."),
+    "gateway_kill_switch": ("gauge", "1 while legacy serves everything that it can serve."),
+    "gateway_store_up": ("gauge", "1 while every worker reaches the store of overrides."),
+    "gateway_store_errors_total": ("counter", "Failed looks at the store of overrides."),
+    "gateway_pool_threads": ("gauge", "Threads for legacy requests, all workers together."),
+    "gateway_pool_busy": ("gauge", "Threads that serve a legacy request."),
+    "gateway_pool_queued": ("gauge", "Legacy requests that wait for a thread."),
+    "gateway_pool_dropped_total": ("counter", "Waiting requests whose client had left."),
+    "gateway_pool_refused_total": ("counter", "Legacy requests refused with 503."),
+    "gateway_workers": ("gauge", "Worker processes that serve."),
+}
+#: Gauges of which the smallest worker's value counts; of the others the sum does.
+_SMALLEST = frozenset({"gateway_config_last_reload_successful", "gateway_store_up"})
+#: Gauges that are the same for all workers, so that the largest value counts.
+_LARGEST = frozenset(
+    {
+        "gateway_config_last_reload_timestamp_seconds",
+        "gateway_config_restart_required",
+        "gateway_overrides",
+        "gateway_overrides_ignored",
+        "gateway_kill_switch",
+    }
+)
+
+Part = dict[str, Any]
+"""What one worker tells: `tally`, `counters`, `gauges`, `revision`, and whether it is `alive`."""
+
+
+def render(parts: Sequence[Part]) -> bytes:
+    """Write what the workers tell as Prometheus' text."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Collector(lambda: _families(parts)))
+    return generate_latest(registry)
+
+
+class _Collector(Collector):
+    def __init__(self, collect: Callable[[], Iterator[Metric]]) -> None:
+        self._collect = collect
+
+    def collect(self) -> Iterator[Metric]:
+        return self._collect()
+
+
+def _families(parts: Sequence[Part]) -> Iterator[Metric]:
+    yield from _requests(totals(part["tally"] for part in parts))
+    counted: Counter[str] = Counter()
+    for part in parts:
+        counted.update(part["counters"])
+    reloads = _counter("gateway_config_reloads_total", ("result",))
+    for result in ("ok", "failed"):
+        reloads.add_metric([result], counted[f"reloads_{result}"])
+    yield reloads
+    for name in ("store_errors", "pool_dropped", "pool_refused"):
+        family = _counter(f"gateway_{name}_total", ())
+        family.add_metric([], counted[name])
+        yield family
+    alive = [part for part in parts if part.get("alive", True)]
+    revisions = {part["revision"] for part in alive}
+    yield _gauge("gateway_config_revisions", len(revisions))
+    yield _gauge("gateway_workers", len(alive))
+    for name, (kind, _) in METRICS.items():
+        values = [part["gauges"][name] for part in alive if name in part["gauges"]]
+        if kind == "gauge" and values:
+            how = min if name in _SMALLEST else max if name in _LARGEST else sum
+            yield _gauge(name, how(values))
+
+
+def _requests(whole: Totals) -> Iterator[Metric]:
+    decisions = _counter("gateway_decisions_total", (*_ROUTE, "reason"))
+    requests = _counter("gateway_requests_total", (*_ROUTE, "status"))
+    name = "gateway_request_duration_seconds"
+    durations = HistogramMetricFamily(name, METRICS[name][1], labels=_ROUTE)
+    for (method, label, side), line in whole.lines.items():
+        labels = [label, method, side]
+        for reason, number in line.reasons.items():
+            decisions.add_metric([*labels, reason], number)
+        for status, number in line.statuses.items():
+            requests.add_metric([*labels, status], number)
+        buckets, seen = [], 0
+        for bound, number in zip((*BOUNDS, float("inf")), line.durations, strict=True):
+            seen += number
+            buckets.append(("+Inf" if bound == float("inf") else str(bound), float(seen)))
+        durations.add_metric(labels, buckets, line.seconds)
+    yield decisions
+    yield requests
+    yield durations
+
+
+def _counter(name: str, labels: Sequence[str]) -> CounterMetricFamily:
+    return CounterMetricFamily(name.removesuffix("_total"), METRICS[name][1], labels=labels)
+
+
+def _gauge(name: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, METRICS[name][1], value=value)

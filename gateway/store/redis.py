@@ -1,0 +1,170 @@
+"""The store for replicas: Redis, by the well-kept client of its makers (extra `redis`).
+
+A change is told to everybody by publish/subscribe; whoever misses that finds it by looking, five
+times a second. A Redis that has lost its data gets back what a worker still knows.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from dataclasses import asdict, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import parse_qs, urlsplit, urlunsplit
+
+import redis
+
+from gateway.overrides import Held, Override
+from gateway.store.base import Change, Entry, StoreConflict, StoreDown, after, entry_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+T = TypeVar("T")
+
+#: How often a change is looked for where nobody has told of it, in seconds.
+POLL_SECONDS = 0.2
+#: How long the server may take to answer, in seconds.
+TIMEOUT_SECONDS = 2.0
+
+
+class RedisStore:
+    """Overrides in the Redis at `url`; its keys start with the query's `prefix`, or `gateway`.
+
+    `rediss://` means TLS. A password may stand in the URL and is never shown.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._from = url
+        parts = urlsplit(url)
+        prefix = parse_qs(parts.query).get("prefix", ["gateway"])[0]
+        # A hash tag (Redis Cluster specification, "Hash tags"): all keys on one node.
+        self._held, self._audit = f"{{{prefix}}}:held", f"{{{prefix}}}:audit"
+        self._channel = f"{{{prefix}}}:changed"
+        query = "&".join(p for p in parts.query.split("&") if p and not p.startswith("prefix="))
+        self._client = redis.Redis.from_url(
+            urlunsplit(parts._replace(query=query)),
+            socket_timeout=TIMEOUT_SECONDS,
+            socket_connect_timeout=TIMEOUT_SECONDS,
+            decode_responses=True,
+            single_connection_client=False,
+        )
+        host = parts.hostname or "localhost"
+        self.url = f"{parts.scheme}://{host}:{parts.port or 6379}{parts.path}?prefix={prefix}"
+        self._over = threading.Event()
+        self._told: redis.client.PubSub | None = None
+
+    def twin(self) -> RedisStore:
+        """Return another object for another thread."""
+        return RedisStore(self._from)
+
+    def read(self) -> Held:
+        """Return what is held."""
+        return self._asked(lambda: _parse(self._client.get(self._held)))
+
+    def wait(self, sequence: int, seconds: float) -> bool:
+        """Wait to be told of a change, and look by oneself now and then."""
+        deadline = time.monotonic() + seconds
+        while True:
+            if self._asked(lambda: _parse(self._client.get(self._held))).sequence != sequence:
+                return True
+            left = deadline - time.monotonic()
+            if left <= 0 or self._over.is_set():
+                return False
+            self._asked(partial(self._listen, min(POLL_SECONDS, left)))
+
+    def interrupt(self) -> None:
+        """End a wait."""
+        self._over.set()
+
+    def _listen(self, seconds: float) -> None:
+        if self._told is None:
+            self._told = self._client.pubsub(  # type: ignore[no-untyped-call]
+                ignore_subscribe_messages=True
+            )
+            self._told.subscribe(self._channel)
+            return  # what was published meanwhile is found by looking
+        self._told.get_message(timeout=seconds)
+
+    def write(self, change: Change, expected: int | None = None) -> Held:
+        """Carry out a change as one transaction (WATCH, MULTI)."""
+
+        def step(held: Held) -> tuple[Held, Sequence[Entry]]:
+            if expected is not None and expected != held.sequence:
+                raise StoreConflict(f"the overrides are at {held.sequence}, not at {expected}")
+            return after(held, change), change.entries
+
+        return self._asked(lambda: self._transact(step))
+
+    def restore(self, held: Held, entry: Entry) -> Held:
+        """Put back what Redis has lost."""
+
+        def step(found: Held) -> tuple[Held, Sequence[Entry]]:
+            if found.sequence >= held.sequence:
+                return found, []
+            return replace(held, sequence=held.sequence + 1), [entry]
+
+        return self._asked(lambda: self._transact(step))
+
+    def _transact(self, step: Callable[[Held], tuple[Held, Sequence[Entry]]]) -> Held:
+        with self._client.pipeline() as pipe:
+            while True:
+                try:
+                    pipe.watch(self._held)  # type: ignore[no-untyped-call]
+                    found = _parse(pipe.get(self._held))
+                    held, entries = step(found)
+                    if held is found:
+                        return held
+                    pipe.multi()
+                    overrides = [each.as_json() for each in held.overrides]
+                    value = json.dumps({"sequence": held.sequence, "overrides": overrides})
+                    pipe.set(self._held, value)
+                    for each in entries:
+                        entry = asdict(replace(each, sequence=held.sequence))
+                        pipe.xadd(self._audit, {"route": each.route, "entry": json.dumps(entry)})
+                    pipe.publish(self._channel, held.sequence)
+                    pipe.execute()
+                except redis.WatchError:
+                    continue
+                return held
+
+    def note(self, entry: Entry) -> None:
+        """Add a line to the audit trail."""
+        held = self.read()
+        line = json.dumps(asdict(replace(entry, sequence=held.sequence)))
+        fields: Any = {"route": entry.route, "entry": line}
+        self._asked(lambda: self._client.xadd(self._audit, fields))
+
+    def audit(self, limit: int, route: str | None = None) -> list[Entry]:
+        """Return the last entries."""
+        count = limit if route is None else None
+        rows: Any = self._asked(lambda: self._client.xrevrange(self._audit, count=count))
+        found = [
+            entry_of(json.loads(fields["entry"]))
+            for _, fields in rows
+            if route in (None, fields["route"])
+        ]
+        return found[:limit]
+
+    def close(self) -> None:
+        """Close the connections."""
+        told, self._told = self._told, None
+        if told is not None:
+            told.close()
+        self._client.close()
+
+    def _asked(self, ask: Callable[[], T]) -> T:
+        try:
+            return ask()
+        except (redis.RedisError, OSError, ValueError, KeyError) as error:
+            self.close()
+            raise StoreDown(f"{self.url}: {type(error).__name__}: {error}") from error
+
+
+def _parse(value: Any) -> Held:
+    if value is None:
+        return Held()
+    data = json.loads(value)
+    return Held(data["sequence"], tuple(Override.of_json(each) for each in data["overrides"]))

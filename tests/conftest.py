@@ -1,0 +1,18 @@
+"""What holds for every test."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(autouse=True, scope="session")
+def state_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the overrides of whoever develops here out of the tests, and theirs out of his."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GATEWAY_STATE", f"sqlite:///{tmp_path_factory.mktemp('state')}/state.db")
+        yield
