@@ -102,7 +102,7 @@ class Gateway:
             self._main_loop = MainLoop(self._flask.app)
         builder = Builder(legacy_app, self._native, self._flask, guard, locked=verify_lock)
         self.snapshots = SnapshotStore(builder.build(loaded, Held(), time.time()))
-        self._control = Control(
+        self.control = Control(
             builder=builder,
             snapshots=self.snapshots,
             loaded=loaded,
@@ -111,7 +111,7 @@ class Gateway:
         tally = Tally()
         self._telemetry = Telemetry(tally, Workers(server_pid()), self._facts)
         self._prefix = whole.admin.prefix.rstrip("/")
-        self._pages = Pages(self._prefix, token, self._control, self._telemetry)
+        self._pages = Pages(self._prefix, token, self.control, self._telemetry)
         self._dispatch = Dispatcher(
             snapshots=self.snapshots,
             legacy=Bridge(legacy_app, self._pool, settings),
@@ -133,7 +133,7 @@ class Gateway:
 
     def lock_problems(self) -> tuple[Problem, ...]:
         """Compare `routes.lock` with both apps as they are now."""
-        return tuple(verify_lock(self._control.loaded, self.table))
+        return tuple(verify_lock(self.control.loaded, self.table))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope."""
@@ -168,10 +168,10 @@ class Gateway:
         if failure is None:
             try:
                 # It builds once more: routes may have been added since the Gateway was made.
-                await self._control.start()
+                await self.control.start()
             except GatewayError as error:
                 failure = str(error)
-                await self._control.stop()
+                await self.control.stop()
                 if nested is not None:
                     await nested.stop()
         if failure is not None:
@@ -183,8 +183,8 @@ class Gateway:
         loop_sql = LoopSql()
         loop_sql.start()
         self._telemetry.start()
-        reload = self._control.reload
-        watching = asyncio.create_task(watch(self._control.loaded, reload), name="gateway-reload")
+        reload = self.control.reload
+        watching = asyncio.create_task(watch(self.control.loaded, reload), name="gateway-reload")
         hangup = OnHangup(reload)
         hangup.install()
         self._pages.phase = Phase.READY
@@ -199,7 +199,7 @@ class Gateway:
         loop_sql.stop()
         await self._pool.drain(self.snapshots.current.config.legacy.shutdown_timeout)
         await self._telemetry.stop()
-        await self._control.stop()
+        await self.control.stop()
         if self._main_loop is not None:
             self._main_loop.loop = None
         failure = await nested.stop() if nested is not None else None
@@ -210,7 +210,7 @@ class Gateway:
 
     def _facts(self) -> dict[str, Any]:
         """Return this worker's numbers of the moment, for metrics."""
-        pool, control, snapshot = self._pool.stats(), self._control, self.snapshots.current
+        pool, control, snapshot = self._pool.stats(), self.control, self.snapshots.current
         outcome = control.outcome
         return {
             "revision": snapshot.revision,

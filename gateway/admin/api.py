@@ -197,8 +197,7 @@ async def audit(
 ) -> dict[str, Any]:
     """List what was changed, by whom and why; the newest first."""
     entries = await control.audit(limit, route)
-    names = ("at", "action", "route", "before", "after", "author", "reason", "revision", "sequence")
-    return {"entries": [{name: getattr(each, name) for name in names} for each in entries]}
+    return {"entries": [views.entry_row(each) for each in entries]}
 
 
 @router.get("/metrics", response_class=Response)

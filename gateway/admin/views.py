@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gateway.observe.metrics import Part
     from gateway.routing import Route
     from gateway.snapshot import Snapshot
+    from gateway.store import Entry
 
 #: The span of `rate` and `errors` in a status, in seconds.
 RATE_SECONDS = 10
@@ -92,6 +93,11 @@ def status(snapshot: Snapshot, whole: Totals, parts: Sequence[Part], now: float)
         "routes": rows,
         "other": _numbers(None, whole, now),
     }
+
+
+def entry_row(entry: Entry) -> dict[str, Any]:
+    """Describe one line of the audit trail."""
+    return asdict(entry)
 
 
 def _json_of(snapshot: Snapshot, ident: str) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from gateway.cli import inspect, serve
+from gateway.cli import inspect, live, serve
 from gateway.cli.output import fail, report
 from gateway.exceptions import ConfigError, GatewayError
 
@@ -20,6 +20,7 @@ app = typer.Typer(
     add_completion=False,
 )
 inspect.register(app)
+live.register(app)
 serve.register(app)
 
 
