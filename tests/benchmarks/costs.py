@@ -23,10 +23,12 @@ from tests.benchmarks.server import Server
 MARK = "bench:costs"
 FORMS = {
     "/legacy/bare": "legacy view, no hooks",
+    "/legacy/uncounted": "legacy view, no hooks, nothing counted",
     "/legacy-hooks": "legacy view, two hooks",
     "/legacy-write": "legacy view that writes the session",
     "/legacy/shared": "legacy view, `auth: shared`",
     "/bare": "native, nothing around it",
+    "/uncounted": "native, nothing around it, nothing counted",
     "/hooks": "native, two hooks inherited",
     "/route": "native, `FlaskRoute` and two hooks",
     "/read": "native, session read",
@@ -44,16 +46,16 @@ PEER = Peer(
 )
 
 
-def measure_forms(blocks: int, seconds: int) -> dict[str, list[float]]:
+def measure_forms(forms: list[str], blocks: int, seconds: int) -> dict[str, list[float]]:
     """Return the CPU µs per request of each form, one value per block."""
-    found: dict[str, list[float]] = {form: [] for form in FORMS}
+    found: dict[str, list[float]] = {form: [] for form in forms}
     with (
         TemporaryDirectory() as folder,
         Server(PEER, routes="hello", files=Path(folder)) as server,
     ):
         for block in range(-1, blocks):  # the first one warms up
-            samples: dict[str, list[float]] = {form: [] for form in FORMS}
-            for form in stats.palindrome(list(FORMS), max(block, 0)):
+            samples: dict[str, list[float]] = {form: [] for form in forms}
+            for form in stats.palindrome(forms, max(block, 0)):
                 before = server.cpu_seconds()
                 taken = load.run(
                     server.port, Request(form), connections=CONNECTIONS, seconds=seconds
@@ -69,8 +71,14 @@ def measure_forms(blocks: int, seconds: int) -> dict[str, list[float]]:
 
 def table(found: dict[str, list[float]], blocks: int) -> str:
     """Write the figures as Markdown."""
-    base = stats.mean(found["/bare"]).value
+    base = stats.mean(found.get("/bare", [0.0])).value
+    counting = [
+        f"Counting for metrics costs {_share(found, *pair)}."
+        for pair in (("/legacy/bare", "/legacy/uncounted"), ("/bare", "/uncounted"))
+        if set(pair) <= found.keys()
+    ]
     lines = [
+        *counting,
         f"{environment.now()}, A-B-B-A blocks: {blocks}.",
         "",
         "| form | CPU µs/request [95%] | beyond a bare native handler |",
@@ -83,13 +91,27 @@ def table(found: dict[str, list[float]], blocks: int) -> str:
     return "\n".join(lines)
 
 
+def _share(found: dict[str, list[float]], counted: str, uncounted: str) -> str:
+    """Write what counting adds to one side's hello, in percent, block by block."""
+    pairs = zip(found[counted], found[uncounted], strict=True)
+    each = stats.mean([100 * (one / other - 1) for one, other in pairs])
+    side = "legacy" if counted.startswith("/legacy") else "native"
+    return f"{each.value:.1f}% [{each.low:.1f}, {each.high:.1f}] of the {side} hello"
+
+
 def main(
     blocks: Annotated[int, typer.Option(min=1, help="A-B-B-A blocks.")] = 5,
     seconds: Annotated[int, typer.Option(min=1, max=60, help="Length of one load.")] = 1,
+    only: Annotated[str, typer.Option(help="Only these forms, by `;`.")] = "",
     readme: Annotated[Path | None, typer.Option(help="File whose table is redrawn.")] = None,
 ) -> None:
     """Measure, print, and write the table where asked."""
-    text = table(measure_forms(blocks, seconds), blocks)
+    text = table(
+        measure_forms(
+            [f for f in FORMS if not only or FORMS[f] in only.split(";")], blocks, seconds
+        ),
+        blocks,
+    )
     typer.echo(text)
     if readme is not None:
         content = readme.read_text(encoding="utf-8")
