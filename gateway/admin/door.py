@@ -15,6 +15,7 @@ import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from gateway.exceptions import GatewayError
@@ -151,11 +152,7 @@ class Door:
         if not length.isdigit() or int(length) > MAX_BODY:
             await _answer(413, "the body is too long")(scope, receive, headed)
             return
-        bounded = _Bounded(receive)
-        try:
-            await self._app(scope, bounded, headed)
-        except _TooLong:
-            await _answer(413, "the body is too long")(scope, receive, headed)
+        await self._app(scope, _Bounded(receive), headed)
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send, given: str | None) -> None:
         client = scope.get("client")
@@ -171,10 +168,6 @@ class Door:
         await answer(scope, receive, send)
 
 
-class _TooLong(Exception):
-    """More came than MAX_BODY."""
-
-
 class _Bounded:
     """A `receive` that gives no more than MAX_BODY bytes."""
 
@@ -186,7 +179,7 @@ class _Bounded:
         message = await self._receive()
         self._size += len(message.get("body", b""))
         if self._size > MAX_BODY:
-            raise _TooLong
+            raise HTTPException(413, "the body is too long")
         return message
 
 

@@ -28,10 +28,10 @@ def required(program: str) -> str:
 
 
 @contextlib.contextmanager
-def redis_server(folder: Path) -> Iterator[str]:
-    """Run Debian's redis-server; yield its URL."""
+def redis_server(folder: Path, port: int = 0) -> Iterator[str]:
+    """Run Debian's redis-server, on a free port unless one is named; yield its URL."""
     program = required("redis-server")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
+    with socket.create_server(("127.0.0.1", port)) as probe:
         port = probe.getsockname()[1]
     command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir"]
     with subprocess.Popen([*command, str(folder)], stdout=subprocess.DEVNULL) as server:

@@ -1,0 +1,225 @@
+"""Overrides as plain values: what a command means, what it does to the table, when it ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from fastapi import FastAPI
+from flask import Flask
+
+from gateway import Gateway
+from gateway.building import Builder
+from gateway.changes import ChangeRefused, Wanted, ended, outlived, plan
+from gateway.cutover import decide
+from gateway.loading import load_mapping
+from gateway.native import NativeApp
+from gateway.overrides import ALL, Held, Override, outdated, resolve, said
+from gateway.routing import Backend, Coverage, Reason, scope_of
+from gateway.store import after
+
+if TYPE_CHECKING:
+    from gateway.snapshot import Snapshot
+
+NOW = 1_000_000.0
+NOTHING = Held()
+CONFIG: dict[str, Any] = {
+    "version": 1,
+    "routes": [
+        {"name": "users", "prefix": "/users", "cutover": "canary", "weight": 10},
+        {"name": "guarded", "path": "/guarded", "cutover": "legacy"},
+    ],
+}
+
+
+def apps() -> tuple[Flask, FastAPI]:
+    flask, native = Flask("legacy"), FastAPI(openapi_url=None)
+
+    def guarded() -> Any:
+        from flask import abort, request
+
+        if not request.authorization:
+            abort(401)
+        return ""
+
+    for path in ("/users/<int:id>", "/users/me", "/open"):
+        flask.add_url_rule(path, path, lambda **_: "")
+        native.add_api_route(path.replace("<int:id>", "{id:int}"), lambda: "")
+    flask.add_url_rule("/open", "post", lambda: "", methods=["POST"])
+    flask.add_url_rule("/guarded", "guarded", guarded)
+    flask.add_url_rule("/old", "old", lambda: "")
+    native.add_api_route("/guarded", lambda: "")
+    native.add_api_route("/new", lambda: "")
+    return flask, native
+
+
+FLASK, NATIVE = apps()
+
+
+def build(held: Held = NOTHING, config: dict[str, Any] | None = None) -> Snapshot:
+    loaded = load_mapping(config or CONFIG, {})
+    return Builder(FLASK, NativeApp(NATIVE), None, None, locked=False).build(loaded, held, NOW)
+
+
+def override(route: str, cutover: str = "legacy", **more: Any) -> Override:
+    values: dict[str, Any] = {"weight": None, "kind": "set", "author": "", "reason": ""}
+    values |= {"since": NOW, "expires": None, "replaced": ""} | more
+    return Override(route=route, cutover=cutover, **values)  # type: ignore[arg-type]
+
+
+def served(snapshot: Snapshot, path: str, method: str = "GET") -> tuple[Backend, Reason]:
+    scope = scope_of(method, path)
+    decision = decide(snapshot.table.match(scope), scope, snapshot.policy)
+    return decision.backend, decision.reason
+
+
+@pytest.mark.parametrize(
+    ("wanted", "ids", "alone"),
+    [
+        ("users", ("users",), ()),
+        ("GET /users/{id}", ("GET /users/{id}", "HEAD /users/{id}"), ()),
+        ("get /users/{anything}", ("GET /users/{id}", "HEAD /users/{id}"), ()),
+        ("GET /users/<int:id>", ("GET /users/{id}", "HEAD /users/{id}"), ()),
+        ("/open", ("GET /open", "HEAD /open"), ("POST /open",)),
+        ("POST /open", (), ("POST /open",)),
+        ("/old", (), ("GET /old",)),
+        ("/new", (), ("GET /new",)),
+        ("nobody", (), ()),
+        ("GET /nowhere", (), ()),
+        ("", (), ()),
+        ("GET", (), ()),
+    ],
+)
+def test_what_a_route_of_a_command_means(
+    wanted: str, ids: tuple[str, ...], alone: tuple[str, ...]
+) -> None:
+    found = resolve(wanted, build().table)
+    assert (set(found.ids), set(found.alone)) == (set(ids), set(alone))
+
+
+def test_a_routes_own_override_beats_its_rules() -> None:
+    held = Held(2, (override("users", "native"), override("GET /users/me", "legacy")))
+    snapshot = build(held)
+    assert served(snapshot, "/users/1") == (Backend.NATIVE, Reason.OVERRIDE)
+    assert served(snapshot, "/users/me") == (Backend.LEGACY, Reason.OVERRIDE)
+    assert served(snapshot, "/open") == (Backend.LEGACY, Reason.BOTH)
+    assert snapshot.revision.endswith("-2")
+
+
+def test_a_canarys_weight_is_overridden() -> None:
+    snapshot = build(Held(1, (override("users", "canary", weight=100.0),)))
+    assert served(snapshot, "/users/1") == (Backend.NATIVE, Reason.CANARY)
+
+
+def test_the_kill_switch_beats_every_override() -> None:
+    snapshot = build(Held(1, (override("users", "native"), override(ALL))))
+    assert served(snapshot, "/users/1") == (Backend.LEGACY, Reason.KILL_SWITCH)
+    assert served(snapshot, "/new")[0] is Backend.NATIVE
+
+
+def test_what_has_expired_is_out_of_force() -> None:
+    held = Held(1, (override("users", "native", expires=NOW), override(ALL, expires=NOW - 1)))
+    snapshot = build(held)
+    assert snapshot.overrides == {}
+    assert not snapshot.policy.kill_switch
+    change = ended(held, NOW)
+    assert change is not None
+    assert after(held, change) == Held(2)
+    assert {entry.action for entry in change.entries} == {"expire"}
+    assert ended(Held(1, (override("users", expires=NOW + 1),)), NOW) is None
+
+
+def test_no_override_opens_what_check_would_refuse() -> None:
+    """The view guards itself, and its rule doesn't say who guards the native handler."""
+    snapshot = build(Held(1, (override("guarded", "native"), override("users", "native"))))
+    assert "may-guard-itself" in snapshot.ignored["guarded"]
+    assert served(snapshot, "/guarded")[0] is Backend.LEGACY
+    assert served(snapshot, "/users/1")[0] is Backend.NATIVE, "the others hold"
+
+
+def test_an_override_ends_with_the_line_that_it_replaced_and_a_rollback_does_not() -> None:
+    config = load_mapping(CONFIG, {}).config
+    table = build().table
+    assert said("users", config, table) == "canary 10%"
+    assert said("GET /users/me", config, table) == "canary 10%"
+    assert said("GET /open", config, table) == "legacy"
+    assert said(ALL, config, table) == "kill_switch false"
+    assert said("gone", config, table) == ""
+    held = Held(
+        5,
+        (
+            override("users", "native", replaced="canary 10%"),
+            override("GET /users/me", "native", replaced="canary 5%"),
+            override("guarded", kind="rollback", replaced="native"),
+            override("gone", replaced="native"),
+            override(ALL, replaced="kill_switch false"),
+        ),
+    )
+    over = outdated(held, config, table)
+    assert [each.route for each in over] == ["GET /users/me", "gone"]
+    assert {e.route for e in after(held, outlived(over, NOW)).overrides} == {
+        "users", "guarded", ALL,
+    }  # fmt: skip
+
+
+def planned(wanted: Wanted, held: Held = NOTHING) -> Held:
+    config = load_mapping(CONFIG, {}).config
+    return after(held, plan(wanted, config, build().table, held, NOW).change)
+
+
+def test_setting_a_rule_ends_the_overrides_of_its_routes() -> None:
+    """Else a rollback of the rule would leave a route where it is."""
+    held = Held(1, (override("GET /users/me", "native"), override("GET /open", "native")))
+    held = planned(Wanted("rollback", "users"), held)
+    assert {each.route for each in held.overrides} == {"users", "GET /open"}
+    assert held.overrides[-1].kind == "rollback"
+    assert held.overrides[-1].replaced == "canary 10%"
+
+
+def test_clearing() -> None:
+    held = Held(1, (override("users"), override("GET /users/me"), override("vanished")))
+    assert {e.route for e in planned(Wanted("clear", "users"), held).overrides} == {
+        "GET /users/me", "vanished",
+    }  # fmt: skip
+    assert len(planned(Wanted("clear", "vanished"), held).overrides) == 2
+    assert planned(Wanted("clear", None), held).overrides == ()
+    assert planned(Wanted("clear", "/users/me"), held).overrides != held.overrides
+
+
+def test_rolling_back_all_leaves_what_only_native_has() -> None:
+    config = load_mapping(CONFIG, {}).config
+    found = plan(Wanted("rollback", None), config, build().table, Held(), NOW)
+    assert found.routes == (ALL,)
+    assert found.skipped == ("GET /new",)
+    found = plan(Wanted("rollback", "/new"), config, build().table, Held(), NOW)
+    assert (found.routes, found.skipped) == ((), ("GET /new",))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "what"),
+    [
+        (Wanted("set", "usrs", "native"), "did you mean 'users'?"),
+        (Wanted("set", "users", "canary"), "needs a weight"),
+        (Wanted("set", "users", "native", 5.0), "no meaning"),
+        (Wanted("set", "users", "canary", 101.0), "0 to 100"),
+        (Wanted("set", "users", "canary", float("nan")), "0 to 100"),
+        (Wanted("set", "users", "native", seconds=0), "longer"),
+        (Wanted("set", None, "native"), "legacy only"),
+        (Wanted("set", "/new", "legacy"), "only one side"),
+        (Wanted("clear", "nothing-like-it"), "there is no rule or route"),
+    ],
+)
+def test_a_command_that_makes_no_sense_says_why(wanted: Wanted, what: str) -> None:
+    with pytest.raises(ChangeRefused, match=what.replace("?", r"\?")):
+        planned(wanted)
+
+
+def test_values_of_a_newer_version_are_passed_over() -> None:
+    one = override("users", "canary", weight=1.0, reason="é")
+    assert Override.of_json({**one.as_json(), "unheard": 1}) == one
+
+
+def test_a_gateway_without_a_file_keeps_its_overrides_in_memory() -> None:
+    app = Gateway(*apps(), CONFIG, verify_lock=False)
+    assert app.table.routes
+    assert {route.coverage for route in app.table.routes} == set(Coverage)
