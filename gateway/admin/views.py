@@ -118,7 +118,7 @@ def _numbers(route: Route | None, whole: Totals, now: float) -> dict[str, Any]:
                 held.native += moment.native
                 held.errors += moment.errors
     last = int(now)
-    recent = [moments[s] for s in moments if last - RATE_SECONDS <= s < last]
+    recent = [moments[s] for s in moments if last - RATE_SECONDS < s <= last]
     count = legacy.count + native.count
     return {
         "requests": count,
@@ -128,7 +128,7 @@ def _numbers(route: Route | None, whole: Totals, now: float) -> dict[str, Any]:
         "sides": {"legacy": _side(legacy), "native": _side(native)},
         "history": [
             moments[s].legacy + moments[s].native if s in moments else 0
-            for s in range(last - HISTORY_SECONDS, last)
+            for s in range(last - HISTORY_SECONDS + 1, last + 1)
         ],
     }
 
