@@ -106,7 +106,12 @@ class Gateway:
             builder=builder,
             snapshots=self.snapshots,
             loaded=loaded,
-            store=open_store(whole.state, loaded.folder, on_disk=loaded.file is not None),
+            store=open_store(
+                whole.state,
+                loaded.folder,
+                on_disk=loaded.file is not None,
+                alone=server_pid() is None,
+            ),
         )
         tally = Tally()
         self._telemetry = Telemetry(tally, Workers(server_pid()), self._facts)

@@ -19,7 +19,7 @@ from gateway.flask.routes import FlaskRoutes
 from gateway.inventory import LegacyRoutes, NativeRoutes, NoNative, OpaqueLegacy
 from gateway.loading import Loaded, in_order
 from gateway.lock import verify_lock
-from gateway.overrides import ALL, Held, Override
+from gateway.overrides import ALL, Held, Override, found_again
 from gateway.routing import AUTOMATIC
 from gateway.snapshot import Snapshot
 
@@ -79,12 +79,13 @@ class Builder:
             raise ConfigError(in_order(problems))
         active = held.by_route(now)
         switch = active.pop(ALL, None)
-        ignored: dict[str, str] = {}
         table = compiled.table
+        active, ignored = found_again(active, table)
         if active:
             compiled = self._compiled(loaded, legacy, native, today, refused, active)
             if compiled.errors:
-                active, ignored = self._sorted_out(loaded, legacy, native, today, refused, active)
+                active, wrong = self._sorted_out(loaded, legacy, native, today, refused, active)
+                ignored |= wrong
                 compiled = self._compiled(loaded, legacy, native, today, refused, active)
             table = compiled.table
         if switch is not None:

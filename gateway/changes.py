@@ -77,6 +77,7 @@ def plan(wanted: Wanted, config: Config, table: RouteTable, held: Held, now: flo
             since=now,
             expires=now + wanted.seconds if wanted.seconds is not None else None,
             replaced=said(ident, config, table),
+            covers=_below(ident, table),
         )
         put.append(override)
         entries.append(_entry(wanted, now, ident, _now(before, ident, override), override.text))

@@ -105,6 +105,7 @@ class Control:
         self._store, self._watched = store, store
         self._clock = clock
         self._held = Held()
+        self._has_read = False
         self._lock = asyncio.Lock()
         self._threads: ThreadPoolExecutor | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -121,7 +122,7 @@ class Control:
         self._watched = self._store.twin()
         async with self._lock:
             with contextlib.suppress(StoreDown):
-                await self._take(await self._look(self._watched.read), starting=True)
+                await self._take(await self._look(self._watched.read))
             await self._rebuild()
         self._watching = asyncio.create_task(self._watch(), name="gateway-store")
 
@@ -260,9 +261,10 @@ class Control:
                 if over is not None:
                     await self._drop(over)
 
-    async def _take(self, held: Held, *, starting: bool = False) -> None:
+    async def _take(self, held: Held) -> None:
         """Put in force what the store holds; give it back what it has lost."""
-        if held.sequence == self._held.sequence and not starting:
+        first, self._has_read = not self._has_read, True
+        if held.sequence == self._held.sequence and not first:
             return
         if held.sequence < self._held.sequence:
             entry = Entry(self._clock(), "restore", "*", "", "", "gateway", "the store had lost it")
@@ -270,7 +272,8 @@ class Control:
             logger.warning("the store had lost the overrides; they were put back")
         self._held = held
         await self._rebuild()
-        if starting:
+        if first:
+            # The file may have changed while this process, or the store, was away.
             gone = outdated(held, self._loaded.config, self.snapshots.current.table)
             if gone:
                 await self._drop(outlived(gone, self._clock()))

@@ -30,7 +30,7 @@ class Override:
     """One runtime change. Times are in seconds since the epoch, `weight` in percent.
 
     `replaced` is what the file said of the route then, as `said` writes it. `expires` is None for
-    one that lasts.
+    one that lasts. `covers` are the routes that a rule had then, by their ids.
     """
 
     route: str
@@ -42,6 +42,7 @@ class Override:
     since: float
     expires: float | None
     replaced: str
+    covers: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -55,7 +56,8 @@ class Override:
     @classmethod
     def of_json(cls, data: Mapping[str, Any]) -> Override:
         """Read what `as_json` has written; keys of a newer version are passed over."""
-        return cls(**{name: data[name] for name in cls.__dataclass_fields__})
+        values = {name: data[name] for name in cls.__dataclass_fields__ if name in data}
+        return cls(**{**values, "covers": tuple(values.get("covers", ()))})
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,29 @@ def _resolved(routes: list[Route], ids: tuple[str, ...] | None) -> Resolved:
     if not both:
         return Resolved((), alone)
     return Resolved(ids or tuple(dict.fromkeys(each.id for each in both)), alone)
+
+
+def found_again(
+    active: Mapping[str, Override], table: RouteTable
+) -> tuple[dict[str, Override], dict[str, str]]:
+    """Sort out overrides whose rule or route the table no longer has.
+
+    A rollback goes on to hold for the routes that its rule had: renaming a rule must not put back
+    what was rolled back. The second value tells, by id, what nothing is left of.
+    """
+    routes = {each.id for each in table.routes}
+    names = {each.id for each in table.rules} | routes | {ALL}
+    kept = {ident: each for ident, each in active.items() if ident in names}
+    lost: dict[str, str] = {}
+    for ident, override in active.items():
+        if ident in names:
+            continue
+        left = routes.intersection(override.covers) if override.kind == "rollback" else set[str]()
+        for route in left:
+            kept.setdefault(route, override)
+        if not left:
+            lost[ident] = "no rule or route has this name any more"
+    return kept, lost
 
 
 def known(table: RouteTable) -> list[str]:

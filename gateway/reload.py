@@ -49,12 +49,18 @@ async def watch(loaded: Loaded, changed: Callable[[], Awaitable[object]]) -> Non
     # A thread of our own: anyio's are for the user's `def` handlers.
     threads = ThreadPoolExecutor(1, "gateway-reload")
     loop = asyncio.get_running_loop()
+    failure: str | None = None
     try:
         while True:
             seen = await _look(file, seen, changed)
             events = _events(file.parent, stop)
-            while await loop.run_in_executor(threads, next, events, None) is not None:
-                seen = await _look(file, seen, changed)
+            try:
+                while await loop.run_in_executor(threads, next, events, None) is not None:
+                    seen, failure = await _look(file, seen, changed), None
+            except (OSError, RuntimeError) as error:
+                if str(error) != failure:
+                    logger.warning("%s can't be watched, only looked at: %s", file.parent, error)
+                failure = str(error)
             await asyncio.sleep(RETRY_SECONDS)
     finally:
         stop.set()
@@ -62,21 +68,18 @@ async def watch(loaded: Loaded, changed: Callable[[], Awaitable[object]]) -> Non
 
 
 def _events(folder: Path, stop: threading.Event) -> Iterator[object]:
-    """Yield whenever something may have changed; end where the folder can't be watched."""
-    try:
-        yield from watchfiles.watch(
-            folder,
-            watch_filter=None,
-            debounce=DEBOUNCE_MS,
-            step=50,
-            rust_timeout=LOOK_MS,
-            yield_on_timeout=True,
-            recursive=False,
-            stop_event=stop,
-            raise_interrupt=False,
-        )
-    except (OSError, RuntimeError) as error:
-        logger.warning("%s can't be watched: %s; it is looked at", folder, error)
+    """Yield whenever something may have changed; raises where the folder can't be watched."""
+    yield from watchfiles.watch(
+        folder,
+        watch_filter=None,
+        debounce=DEBOUNCE_MS,
+        step=50,
+        rust_timeout=LOOK_MS,
+        yield_on_timeout=True,
+        recursive=False,
+        stop_event=stop,
+        raise_interrupt=False,
+    )
 
 
 async def _look(

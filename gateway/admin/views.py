@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from gateway.observe.tally import HISTORY_SECONDS, Line, Moment, Totals, percentile
+from gateway.observe.tally import HISTORY_SECONDS, Line, Moment, Totals, percentile, totals
 from gateway.overrides import ALL
 from gateway.routing import AUTOMATIC
 
@@ -63,13 +63,14 @@ def overrides(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def status(snapshot: Snapshot, whole: Totals, parts: Sequence[Part], now: float) -> dict[str, Any]:
+def status(snapshot: Snapshot, parts: Sequence[Part], now: float) -> dict[str, Any]:
     """Describe how each route does: share, rate, errors, durations of both sides, history.
 
     Rates are per second, over the last RATE_SECONDS; durations in seconds, shares in percent of
     what has been counted since the server started.
     """
     alive = [part for part in parts if part.get("alive", True)]
+    counted = _by_path(totals(part["tally"] for part in parts))
     rows = []
     for route in listed(snapshot):
         override = snapshot.overrides.get(route.id) or (
@@ -78,7 +79,7 @@ def status(snapshot: Snapshot, whole: Totals, parts: Sequence[Part], now: float)
         rows.append(
             {
                 **route_row(route),
-                **_numbers(route, whole, now),
+                **_numbers(counted, route.label, route.method, now),
                 "file": override.replaced if override is not None else None,
                 "override": override.as_json() if override is not None else None,
             }
@@ -91,7 +92,7 @@ def status(snapshot: Snapshot, whole: Totals, parts: Sequence[Part], now: float)
         "kill_switch_override": _json_of(snapshot, ALL),
         "ignored": dict(snapshot.ignored),
         "routes": rows,
-        "other": _numbers(None, whole, now),
+        "other": _numbers(counted, "", None, now),
     }
 
 
@@ -105,18 +106,29 @@ def _json_of(snapshot: Snapshot, ident: str) -> dict[str, Any] | None:
     return asdict(found) if found is not None else None
 
 
-def _numbers(route: Route | None, whole: Totals, now: float) -> dict[str, Any]:
-    legacy, native, moments = Line(), Line(), dict[int, Moment]()
+Counted = dict[str, dict[str, tuple[Line, Line, dict[int, Moment]]]]
+"""By path template and method: what legacy and native have served, and when."""
+
+
+def _by_path(whole: Totals) -> Counted:
+    found: Counted = {}
     for (method, label, side), line in whole.lines.items():
-        if _belongs(route, method, label):
-            (native if side == "native" else legacy).add(line)
-    for (method, label), seconds in whole.history.items():
-        if _belongs(route, method, label):
-            for second, moment in seconds.items():
-                held = moments.setdefault(second, Moment())
-                held.legacy += moment.legacy
-                held.native += moment.native
-                held.errors += moment.errors
+        held = found.setdefault(label, {}).setdefault(method, (Line(), Line(), {}))
+        (held[1] if side == "native" else held[0]).add(line)
+    for (method, label), moments in whole.history.items():
+        found.setdefault(label, {}).setdefault(method, (Line(), Line(), {}))[2].update(moments)
+    return found
+
+
+def _numbers(counted: Counted, label: str, method: str | None, now: float) -> dict[str, Any]:
+    """Add up a route's methods: GET includes HEAD, None is all of them."""
+    legacy, native, moments = Line(), Line(), dict[int, Moment]()
+    for each, held in counted.get(label, {}).items():
+        if method in (None, each) or (method == "GET" and each == "HEAD"):
+            legacy.add(held[0])
+            native.add(held[1])
+            for second, moment in held[2].items():
+                moments.setdefault(second, Moment()).add(moment)
     last = int(now)
     recent = [moments[s] for s in moments if last - RATE_SECONDS < s <= last]
     count = legacy.count + native.count
@@ -131,14 +143,6 @@ def _numbers(route: Route | None, whole: Totals, now: float) -> dict[str, Any]:
             for s in range(last - HISTORY_SECONDS + 1, last + 1)
         ],
     }
-
-
-def _belongs(route: Route | None, method: str, label: str) -> bool:
-    if route is None:
-        return not label
-    return label == route.label and (
-        method == route.method or (method == "HEAD" and route.method == "GET")
-    )
 
 
 def _side(line: Line) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from gateway.app import Gateway
 from gateway.cli.output import fail, report
 from gateway.exceptions import ConfigError, GatewayError
 from gateway.loading import load
-from gateway.observe.tally import Totals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -168,7 +167,7 @@ class Local:
         """Tell what holds; nothing is counted without a running gateway."""
 
         async def ask(control: Control) -> dict[str, Any]:
-            said = views.status(control.snapshots.current, Totals(), [], time.time())
+            said = views.status(control.snapshots.current, [], time.time())
             return {**said, "health": control.health()}
 
         return self._run(ask)

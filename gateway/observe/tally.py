@@ -67,6 +67,12 @@ class Moment:
     native: int = 0
     errors: int = 0
 
+    def add(self, other: Moment) -> None:
+        """Count what was counted elsewhere in the same second, too."""
+        self.legacy += other.legacy
+        self.native += other.native
+        self.errors += other.errors
+
 
 class Tally:
     """Counts for one worker. Everything runs on the event loop."""
@@ -164,10 +170,7 @@ class Totals:
         for method, label, moments in data["history"]:
             held = self.history.setdefault((method, label), {})
             for second, legacy, native, errors in moments:
-                moment = held.setdefault(second, Moment())
-                moment.legacy += legacy
-                moment.native += native
-                moment.errors += errors
+                held.setdefault(second, Moment()).add(Moment(legacy, native, errors))
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values, without the history: what `add` takes."""
@@ -176,7 +179,8 @@ class Totals:
 
 def _lines(lines: dict[Key, Line]) -> list[list[Any]]:
     return [
-        [*key, line.durations, line.seconds, line.reasons, line.statuses]
+        # Copies: they are read on other threads, and counted on in the meantime.
+        [*key, list(line.durations), line.seconds, dict(line.reasons), dict(line.statuses)]
         for key, line in lines.items()
     ]
 

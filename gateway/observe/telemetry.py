@@ -55,10 +55,19 @@ class Telemetry:
             except Exception:
                 logger.exception("telling the other workers failed")
 
-    def parts(self) -> list[Part]:
-        """Return what each worker tells, this one's up to now, the others' of a second ago."""
+    async def parts(self) -> list[Part]:
+        """Return what each worker tells, this one's up to now, the others' of a second ago.
+
+        What is returned was told to the others before, so that whichever worker is asked next, no
+        counter is smaller than it was.
+        """
         self.tally.tick(int(time.time()))
-        return [self._own(), *self._workers.others()]
+        own = self._own()
+        return [own, *(await asyncio.to_thread(self._exchange, own))]
+
+    def _exchange(self, own: Part) -> list[Part]:
+        self._workers.tell(own)
+        return self._workers.others()
 
     def _own(self) -> Part:
         return {"tally": self.tally.as_json(), **self._facts()}

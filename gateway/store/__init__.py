@@ -28,14 +28,15 @@ __all__ = [
 DEFAULT_FILE = ".gateway/state.db"
 
 
-def open_store(url: str | None, folder: Path, *, on_disk: bool) -> Store:
+def open_store(url: str | None, folder: Path, *, on_disk: bool = True, alone: bool = True) -> Store:
     """Make the store that `state:` names; nothing is opened before it is used.
 
     `sqlite:///path` is relative to `folder`. Where nothing is named, it is a file in that folder,
-    or memory unless `on_disk`. Raises GatewayError where Redis's client isn't installed.
+    or memory unless `on_disk`, which is of no use to a worker that isn't `alone`. Raises
+    GatewayError where Redis's client isn't installed.
     """
     if url is None:
-        return SqliteStore(folder / DEFAULT_FILE) if on_disk else MemoryStore()
+        return SqliteStore(folder / DEFAULT_FILE) if on_disk else MemoryStore(alone=alone)
     scheme, _, rest = url.partition("://")
     if scheme == "sqlite":
         return SqliteStore(folder / rest.removeprefix("/"))

@@ -7,18 +7,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gateway.overrides import Held
-from gateway.store.base import Change, Entry, StoreConflict, after
+from gateway.store.base import Change, Entry, StoreConflict, StoreDown, after
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 class MemoryStore:
-    """Overrides in this process alone."""
+    """Overrides in this process alone; with `alone` False it has neighbours, and takes none."""
 
     url = "memory://"
 
-    def __init__(self) -> None:
+    def __init__(self, *, alone: bool = True) -> None:
+        self._alone = alone
         self._held = Held()
         self._entries: list[Entry] = []
         self._changed = threading.Condition()
@@ -46,6 +47,9 @@ class MemoryStore:
 
     def write(self, change: Change, expected: int | None = None) -> Held:
         """Carry out a change."""
+        if not self._alone:
+            message = "several workers serve without a store that they share; name one by `state:`"
+            raise StoreDown(message)
         with self._changed:
             held = self._held
             if expected is not None and expected != held.sequence:

@@ -83,7 +83,9 @@ def server(
         file.write_text(config)
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "gateway", "serve", str(file), "--no-access-log"]
+    # Whoever runs the tests in the background may have them ignore the signals.
+    command = ["env", "--default-signal=HUP,INT"]
+    command += [sys.executable, "-m", "gateway", "serve", str(file), "--no-access-log"]
     command += [*flags, "--port", str(port)]
     env = {**os.environ, "PYTHONPATH": str(folder), "GATEWAY_ADMIN_TOKEN": TOKEN, **environ}
     env.pop("GATEWAY_STATE", None)

@@ -78,6 +78,8 @@ def process(
         command = [sys.executable, "-m", "uvicorn", "gateway.asgi:app", "--port", str(port)]
         command += ["--timeout-graceful-shutdown", str(graceful), "--workers", str(workers)]
     command += flags
+    # Whoever runs the tests in the background may have them ignore Ctrl-C.
+    command = ["env", "--default-signal=INT", *command]
     env = {**os.environ, "PYTHONPATH": str(folder), "GATEWAY_CONFIG": "gateway.yaml"}
     # A session of its own: the signal must reach the server alone, not its test.
     running = subprocess.Popen(

@@ -223,3 +223,24 @@ def test_a_gateway_without_a_file_keeps_its_overrides_in_memory() -> None:
     app = Gateway(*apps(), CONFIG, verify_lock=False)
     assert app.table.routes
     assert {route.coverage for route in app.table.routes} == set(Coverage)
+
+
+def test_a_rollback_outlives_its_rules_name() -> None:
+    """Who renames a rule, or narrows it, doesn't put back what was rolled back."""
+    config = {"version": 1, "routes": [{"name": "u", "prefix": "/users", "cutover": "native"}]}
+    held = planned_with(config, Wanted("rollback", "u"))
+    renamed = {"version": 1, "routes": [{"name": "v", "prefix": "/users", "cutover": "native"}]}
+    snapshot = build(held, renamed)
+    assert served(snapshot, "/users/1") == (Backend.LEGACY, Reason.OVERRIDE)
+    assert snapshot.ignored == {}
+    one = {"version": 1, "routes": [{"path": "/users/me", "cutover": "native"}]}
+    assert served(build(held, one), "/users/me")[0] is Backend.LEGACY
+    set_ = planned_with(config, Wanted("set", "u", "legacy"))
+    snapshot = build(set_, renamed)
+    assert served(snapshot, "/users/1")[0] is Backend.NATIVE
+    assert snapshot.ignored == {"u": "no rule or route has this name any more"}
+
+
+def planned_with(config: dict[str, Any], wanted: Wanted) -> Held:
+    table = build(config=config).table
+    return after(NOTHING, plan(wanted, load_mapping(config, {}).config, table, NOTHING, NOW).change)

@@ -205,3 +205,8 @@ def test_a_redis_that_is_not_there_says_so_without_its_password() -> None:
     assert "secret" not in str(raised.value)
     assert store.url == "redis://127.0.0.1:1/0?prefix=shop"
     store.close()
+
+
+def test_memory_is_no_store_for_several_workers() -> None:
+    with pytest.raises(StoreDown, match="name one by `state:`"):
+        MemoryStore(alone=False).write(Change([override("a")]))
