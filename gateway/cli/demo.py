@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import secrets
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +19,7 @@ from rich.text import Text
 
 from gateway.app import Gateway
 from gateway.demo.traffic import traffic as send_traffic
+from gateway.loading import load
 from gateway.routing import Backend
 
 if TYPE_CHECKING:
@@ -44,6 +47,7 @@ class _Board:
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self.steer = ""
         self._tallies: dict[tuple[str, str], _Tally] = defaultdict(_Tally)
 
     def __call__(self, exchange: Exchange) -> None:
@@ -86,11 +90,20 @@ class _Board:
             ("native (FastAPI)", "green"),
             "   Ctrl-C ends it",
         )
-        return Group(head, Text(), table)
+        return Group(head, Text(self.steer, "dim"), Text(), table)
 
 
 def _mean(tally: _Tally, side: Backend, count: int) -> str:
     return f"{1000 * tally.seconds[side] / count:.1f}" if count else ""
+
+
+def _make_token(config: Path, url: str) -> str:
+    """Make an admin token where the config wants one and nobody has set it; say how to use it."""
+    admin = load(config).config.admin
+    if admin.token_env is None:
+        return ""
+    token = os.environ.setdefault(admin.token_env, secrets.token_urlsafe(18))
+    return f"{admin.token_env}={token} gateway status --watch --url {url}"
 
 
 def run_demo(
@@ -100,6 +113,7 @@ def run_demo(
     host, port = listener.getsockname()[:2]
     board = _Board(f"http://{host}:{port}")
     path = config if config is not None else Path("config/gateway.yaml")
+    board.steer = _make_token(path, f"http://{host}:{port}")
     gateway = Gateway(config=path, observers=[board])
     settings = uvicorn.Config(
         gateway,
@@ -129,7 +143,7 @@ async def _serve(
     sending = asyncio.create_task(send_traffic(url, stop)) if traffic else None
     console = Console()
     if not console.is_terminal:
-        console.print(f"gateway demo at {url}")
+        console.print(f"gateway demo at {url}\n{board.steer}")
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds if seconds else float("inf")
     with Live(board, console=console, refresh_per_second=1 / _REFRESH) as live:
