@@ -6,13 +6,15 @@ path, per method, to its native FastAPI handler.
 
 from gateway.app import Gateway
 from gateway.auth import Principal, current_principal
-from gateway.exceptions import ConfigError, GatewayError, Problem
+from gateway.exceptions import ConfigError, GatewayError, Problem, UseLegacy
 from gateway.observe import Exchange, Observer
 from gateway.state import request_state
 
 __all__ = [
     # the app
     "Gateway",
+    # what a native handler may raise
+    "UseLegacy",
     # what went wrong
     "ConfigError",
     "GatewayError",

@@ -20,6 +20,7 @@ from starlette.responses import PlainTextResponse
 
 from gateway.admin import Pages, Phase, Token, WeakToken
 from gateway.auth import Guard
+from gateway.breaker import Breakers
 from gateway.building import Builder
 from gateway.config import AdminConfig
 from gateway.control import Control
@@ -113,7 +114,7 @@ class Gateway:
                 alone=server_pid() is None,
             ),
         )
-        tally = Tally()
+        tally, self._breakers = Tally(), Breakers()
         self._telemetry = Telemetry(tally, Workers(server_pid()), self._facts)
         self._prefix = whole.admin.prefix.rstrip("/")
         self._pages = Pages(self._prefix, token, self.control, self._telemetry)
@@ -124,6 +125,7 @@ class Gateway:
             flask=self._flask,
             guard=guard,
             tally=tally,
+            breakers=self._breakers,
             observers=tuple(observers),
         )
         app: ASGIApp = self._dispatch
@@ -219,10 +221,12 @@ class Gateway:
         outcome = control.outcome
         return {
             "revision": snapshot.revision,
+            "circuits": self._breakers.states(),
             "counters": {
                 **asdict(control.counts),
                 "pool_dropped": pool.dropped,
                 "pool_refused": pool.refused,
+                "circuit_opened": self._breakers.opened,
             },
             "gauges": {
                 "gateway_config_last_reload_successful": int(outcome.ok),
@@ -232,6 +236,7 @@ class Gateway:
                 "gateway_overrides_ignored": len(snapshot.ignored),
                 "gateway_kill_switch": int(snapshot.policy.kill_switch),
                 "gateway_store_up": int(control.store_error is None),
+                "gateway_circuits_open": len(self._breakers.states()),
                 "gateway_pool_threads": pool.threads,
                 "gateway_pool_busy": pool.busy,
                 "gateway_pool_queued": pool.queued,

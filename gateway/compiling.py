@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gateway.checks import Claims, Findings, find_problems
+from gateway.config import CircuitConfig
 from gateway.routing import (
     AUTOMATIC,
     Concrete,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import date
 
-    from gateway.config import Config, Cutover, RuleConfig
+    from gateway.config import Config, Cutover, DefaultsConfig, FailoverConfig, RuleConfig
     from gateway.exceptions import Problem
     from gateway.inventory import LegacyEndpoint, LegacyRoutes, NativeEndpoint, NativeRoutes
     from gateway.loading import Source
@@ -289,6 +290,9 @@ class _Compiler:
         weight = (said.weight if said is not None else None) or 0.0
         if override is not None:
             weight = override.weight or 0.0
+        failover = circuit = None
+        if coverage is Coverage.BOTH and cutover != "legacy":
+            failover, circuit = _precautions(said, defaults)
         sticky = (said.sticky if said is not None else None) or defaults.sticky
         return Route(
             method=spot.method,
@@ -299,6 +303,8 @@ class _Compiler:
             rule=rule,
             cutover=cutover,
             overridden=override is not None and coverage is Coverage.BOTH,
+            failover=failover,
+            circuit=circuit,
             threshold=round(weight * 100),
             sticky=sticky,
             reads_session=cutover == "canary" and any(s.startswith("session:") for s in sticky),
@@ -395,6 +401,20 @@ class _Compiler:
     def _hosted(route: Route) -> Unit:
         elsewhere = replace(route, cutover="legacy", rule=None, host=None)
         return Unit((Match(route), Match(elsewhere)))
+
+
+def _precautions(
+    said: RuleConfig | None, defaults: DefaultsConfig
+) -> tuple[FailoverConfig | None, CircuitConfig | None]:
+    """Return what a route's failover and circuit breaker are; failover brings a breaker along."""
+    failover = said.failover if said is not None else None
+    circuit = said.circuit if said is not None else None
+    failover = defaults.failover if failover is None else failover
+    circuit = defaults.circuit if circuit is None else circuit
+    failover = failover if failover is not None and failover.enabled else None
+    if circuit is None and failover is not None:
+        circuit = CircuitConfig()
+    return failover, circuit if circuit is not None and circuit.enabled else None
 
 
 def _claims(rule: Rule, spot: _Spot) -> bool:

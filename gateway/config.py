@@ -123,6 +123,49 @@ class NativeConfig(_Model):
     """Import string of the FastAPI (or any ASGI) app, `module:attr` or `module:factory()`."""
 
 
+class FailoverConfig(_Model):
+    """When legacy answers in native's place: on an exception or 5xx before the first byte."""
+
+    enabled: bool = True
+    """`failover: false` is short for `{enabled: false}`."""
+    timeout: Duration | None = None
+    """Longest wait for native's first byte, for GET and HEAD; then legacy answers."""
+    unsafe: bool = False
+    """True: other methods fail over, too. Only for handlers that have no effect before they fail:
+    a POST that has committed and then fails would be carried out twice."""
+
+
+class CircuitConfig(_Model):
+    """When a route whose native handler keeps failing is left to legacy for a while."""
+
+    enabled: bool = True
+    """`circuit: false` is short for `{enabled: false}`."""
+    ratio: Annotated[Percent, Field(gt=0)] = 50.0
+    """Percent of native answers within `window` that fail (5xx, exception, timeout): it opens."""
+    requests: Annotated[Count, Field(ge=1)] = 20
+    """Not before so many were seen within `window`."""
+    window: Duration = 10.0
+    """How far back failures count."""
+    open: Duration = 30.0
+    """How long legacy serves before native is tried again."""
+    probes: Annotated[Count, Field(ge=1)] = 3
+    """How many requests try native then, and must succeed for the circuit to close."""
+
+
+def _switch(value: Any) -> Any:
+    """Read `true` and `false` as the whole with its defaults, on or off."""
+    if isinstance(value, bool):
+        return {"enabled": value}
+    if value is not None and not isinstance(value, dict | BaseModel):
+        message = f"{value!r} is neither true nor false nor keys below it"
+        raise ValueError(message)
+    return value
+
+
+Failover = Annotated[FailoverConfig | None, BeforeValidator(_switch)]
+Circuit = Annotated[CircuitConfig | None, BeforeValidator(_switch)]
+
+
 class DefaultsConfig(_Model):
     """What a rule means where it says nothing, and what routes without a rule do."""
 
@@ -133,6 +176,10 @@ class DefaultsConfig(_Model):
     auth: Auth | None = None
     """Who guards a route: `shared` (`auth.dependency`, in front of either side), `native` (the
     handler itself) or `none` (nobody but Flask's hooks)."""
+    failover: Failover = None
+    """`true`, or when legacy answers in the place of a native handler that fails."""
+    circuit: Circuit = None
+    """`true`, or when a failing route is left to legacy for a while; comes with failover."""
     sticky: tuple[IdentitySource, ...] = ("cookie:gw_id",)
     """Where a canary finds the caller's identity; the first source present counts."""
     salt: str = "gateway"
@@ -229,6 +276,10 @@ class RuleConfig(_Model):
     """Who guards the route: `shared`, `native` or `none`; default `defaults.auth`."""
     requires: tuple[str, ...] = ()
     """Scopes that the Principal must have; only with `auth: shared`."""
+    failover: Failover = None
+    """`true`, `false`, or when legacy answers in native's place; default `defaults.failover`."""
+    circuit: Circuit = None
+    """`true`, `false`, or when a failing route is left to legacy; default `defaults.circuit`."""
     on_mismatch: Literal["legacy", "native"] | None = None
     """Who answers a path that Flask's converter refuses and FastAPI's accepts; default legacy."""
     body: BodyMode | None = None

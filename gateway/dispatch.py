@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from starlette.responses import PlainTextResponse
 
 from gateway.cutover import NOBODY, Caller, Decision, decide, set_cookie
-from gateway.exceptions import Handover
+from gateway.exceptions import AnswerAbortedError, Handover, RequestRefused, UseLegacy
+from gateway.failover import Empty, KeptBody, attempt
 from gateway.flask.inside import ENVIRON_KEY, Passport, RetiredRoute
 from gateway.inventory import route_path
 from gateway.observe import Exchange, Observer, notify
-from gateway.routing import Backend, Match, Reason
+from gateway.routing import SAFE, Backend, Coverage, Match, Reason
 from gateway.state import request_state
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
     from gateway.auth import Guard, Principal
+    from gateway.breaker import Breakers
     from gateway.flask.side import FlaskSide
     from gateway.legacy import Bridge
     from gateway.native import NativeApp
@@ -42,8 +45,9 @@ _GUARDED = Decision(Backend.NATIVE, Reason.GUARD)
 class Dispatcher:
     """Serves HTTP and WebSocket scopes from the current snapshot.
 
-    `flask` is None where legacy isn't a Flask app. `tally` counts every HTTP request; `observers`
-    hear of each, and cost nothing while there are none.
+    `flask` is None where legacy isn't a Flask app. `tally` counts every HTTP request,
+    `breakers` keep failing routes on legacy; `observers` hear of each request, and cost nothing
+    while there are none.
     """
 
     snapshots: SnapshotStore
@@ -51,6 +55,7 @@ class Dispatcher:
     native: NativeApp | None
     flask: FlaskSide | None
     tally: Tally
+    breakers: Breakers
     guard: Guard | None = None
     observers: tuple[Observer, ...] = ()
 
@@ -65,23 +70,31 @@ class Dispatcher:
     async def _observed(
         self, snapshot: Snapshot, match: Match, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        watched = _Watched(send)
+        record = _Record(send, match)
         started = time.perf_counter()
-        served = (match, _GUARDED)
         try:
-            served = await self._admitted(snapshot, match, scope, receive, watched)
+            await self._admitted(snapshot, match, scope, receive, record)
         finally:
-            duration = time.perf_counter() - started
+            now = time.perf_counter()
+            duration = now - started
+            route = record.match.route
+            if route is not None and route.circuit is not None:
+                self.breakers.note(route, record.decision, record.status, now)
             self.tally.note(
-                snapshot.table, served[0], served[1], scope["method"], watched.status, duration
+                snapshot.table,
+                record.match,
+                record.decision,
+                scope["method"],
+                record.status,
+                duration,
             )
             if self.observers:
                 exchange = Exchange(
                     method=scope["method"],
                     path=scope["path"],
-                    match=served[0],
-                    decision=served[1],
-                    status=watched.status,
+                    match=record.match,
+                    decision=record.decision,
+                    status=record.status,
                     duration=duration,
                     revision=snapshot.revision,
                     state=request_state(),
@@ -89,8 +102,8 @@ class Dispatcher:
                 notify(self.observers, exchange)
 
     def _admitted(
-        self, snapshot: Snapshot, match: Match, scope: Scope, receive: Receive, send: Send
-    ) -> Coroutine[Any, Any, tuple[Match, Decision]]:
+        self, snapshot: Snapshot, match: Match, scope: Scope, receive: Receive, send: _Record
+    ) -> Coroutine[Any, Any, None]:
         """Serve the request, after the shared guard where the route asks for it."""
         if snapshot.config.auth is not None and _is_guarded(snapshot, match):
             return self._guarded(snapshot, match, scope, receive, send)
@@ -101,24 +114,21 @@ class Dispatcher:
         return self._serve(snapshot, match, decision, scope, receive, send, None)
 
     async def _guarded(
-        self, snapshot: Snapshot, match: Match, scope: Scope, receive: Receive, send: Send
-    ) -> tuple[Match, Decision]:
+        self, snapshot: Snapshot, match: Match, scope: Scope, receive: Receive, send: _Record
+    ) -> None:
         if self.guard is None:  # no table is built without one; a broken snapshot opens nothing
             await PlainTextResponse("Forbidden", HTTPStatus.FORBIDDEN)(scope, receive, send)
-            return match, _GUARDED
-        served = (match, _GUARDED)
+            return
 
         async def go_on(principal: Principal | None, receive: Receive, _: Send) -> None:
-            nonlocal served
             state = {**scope.get("state", {}), "principal": principal}
             known = {**scope, "state": state}
-            served = await self._decided(snapshot, match, known, principal, receive, send)
+            await self._decided(snapshot, match, known, principal, receive, send)
 
         requires = match.route.requires if match.route is not None else frozenset[str]()
         asked = scope if self.flask is None else self.flask.for_guard(scope)
         refuse = _wrap(snapshot, _GUARDED, scope, send)
         await self.guard.run(asked, receive, refuse, go_on, requires)
-        return served
 
     async def _decided(
         self,
@@ -127,8 +137,8 @@ class Dispatcher:
         scope: Scope,
         principal: Principal | None,
         receive: Receive,
-        send: Send,
-    ) -> tuple[Match, Decision]:
+        send: _Record,
+    ) -> None:
         caller = NOBODY
         route = match.route
         if principal is not None:
@@ -136,44 +146,115 @@ class Dispatcher:
         if route is not None and route.reads_session and self.flask is not None:
             caller = replace(caller, session=await self.flask.read_session(scope))
         decision = decide(match, scope, snapshot.policy, caller)
-        return await self._serve(snapshot, match, decision, scope, receive, send, principal)
+        await self._serve(snapshot, match, decision, scope, receive, send, principal)
 
-    async def _serve(
+    def _serve(
         self,
         snapshot: Snapshot,
         match: Match,
         decision: Decision,
         scope: Scope,
         receive: Receive,
-        send: Send,
+        send: _Record,
         principal: Principal | None,
-    ) -> tuple[Match, Decision]:
-        """Serve the request; return what it was served by, which a handover changes."""
+    ) -> Coroutine[Any, Any, None]:
+        """Serve the request by the side that was decided for, or by legacy while it can't."""
         asked = scope
         if snapshot.policy.tester is not None:
             scope = _shown(snapshot, scope)
-        flask = self.flask
         native = decision.backend is Backend.NATIVE
+        route = match.route
+        if native and route is not None and route.circuit is not None:
+            native = self.breakers.allows(route, time.perf_counter())
+            if not native:
+                decision = replace(decision, backend=Backend.LEGACY, reason=Reason.CIRCUIT_OPEN)
+        send.decision = decision
+        flask = self.flask
         if native and (flask is None or flask.idle or not self._inherits(snapshot, match, scope)):
             answer = _wrap(snapshot, decision, asked, send)
             if flask is not None and not flask.idle:
                 scope, answer = flask.lend(match, scope, answer)
-            await self._native(match, scope, receive, answer)
-            return match, decision
+            if route is None or route.coverage is not Coverage.BOTH:
+                return self._native_alone(match, scope, receive, answer)
+            call = _Request(scope, asked, receive, send, principal)
+            return self._native_first(snapshot, match, decision, call, answer)
+        call = _Request(scope, asked, receive, send, principal)
+        return self._serve_legacy(snapshot, match, decision, call)
+
+    async def _native_alone(self, match: Match, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._native(match, scope, receive, send)
+        except UseLegacy:
+            message = f"{scope['path']}: UseLegacy, but legacy has no such route"
+            logger.error(message)
+            raise RuntimeError(message) from None
+
+    async def _native_first(
+        self, snapshot: Snapshot, match: Match, decision: Decision, call: _Request, answer: Send
+    ) -> None:
+        """Let native answer, and legacy where it fails or hands over before its first byte."""
+        failover = match.route.failover if match.route is not None else None
+        scope, receive = call.scope, call.receive
+        safe = scope["method"] in SAFE
+        if failover is None and safe:
+            try:
+                await self._native(match, scope, receive, answer)
+            except UseLegacy:
+                empty = call._replace(receive=Empty(receive))
+                await self._go_over(snapshot, match, decision, Reason.USE_LEGACY, empty)
+            return
+        kept = KeptBody(receive, snapshot.config.legacy.spool_memory, self.legacy.spooled)
+        try:
+            reason = Reason.USE_LEGACY
+            with contextlib.suppress(UseLegacy):
+                if failover is None or not (safe or failover.unsafe):
+                    await self._native(match, scope, kept, answer)
+                    return
+                timeout = failover.timeout if safe else None
+                failure = await attempt(partial(self._native, match, scope), kept, answer, timeout)
+                if failure is None:
+                    return
+                logger.warning("%s %s: %s", scope["method"], scope["path"], failure.what)
+                reason = Reason.FAILOVER
+            again = call._replace(receive=kept.again())
+            await self._go_over(snapshot, match, decision, reason, again)
+        except RequestRefused as refused:
+            response = PlainTextResponse(f"{refused}\n", refused.status, {"retry-after": "5"})
+            await response(scope, receive, answer)
+        finally:
+            kept.close()
+
+    async def _go_over(
+        self, snapshot: Snapshot, match: Match, decision: Decision, reason: Reason, call: _Request
+    ) -> None:
+        """Let legacy answer what native was to answer."""
+        if call.send.status:
+            message = f"{call.scope['path']}: UseLegacy came after the first byte"
+            raise AnswerAbortedError(message)
+        decision = replace(decision, backend=Backend.LEGACY, reason=reason)
+        await self._serve_legacy(snapshot, match, decision, call)
+
+    async def _serve_legacy(
+        self, snapshot: Snapshot, match: Match, decision: Decision, call: _Request
+    ) -> None:
+        """Serve by the legacy app: by its view, or by the native handler in the view's place."""
+        flask, principal, send = self.flask, call.principal, call.send
+        send.decision = decision
         extra: dict[str, Any] | None = None
         passport: Passport | None = None
+        native = decision.backend is Backend.NATIVE
         if flask is not None and (native or flask.rewrites or principal is not None):
-            passport = self._passport(snapshot, match, decision, asked)
+            passport = self._passport(snapshot, match, decision, call.asked)
             passport.principal = principal
             extra = {ENVIRON_KEY: passport}
         if principal is not None:
             extra = {**(extra or {}), PRINCIPAL_KEY: principal}
-        answer = _wrap(snapshot, decision, asked, send, passport)
+        answer = _wrap(snapshot, decision, call.asked, send, passport)
         body = match.route.body if match.route is not None else snapshot.config.legacy.body
         try:
             await self.legacy.serve(
-                scope,
-                receive,
+                call.scope,
+                call.receive,
                 answer,
                 body=body,
                 environ_extra=extra,
@@ -181,14 +262,19 @@ class Dispatcher:
             )
         except RetiredRoute as retired:
             handed = Decision(Backend.NATIVE, Reason.RETIRED, mint=decision.mint)
+            send.match, send.decision, passport = retired.match, handed, None
             answer = _wrap(snapshot, handed, retired.scope, send)
             shown = _shown(snapshot, dict(retired.scope))
-            await self._native(retired.match, shown, retired.receive, answer)
-            return retired.match, handed
+            await self._native_alone(retired.match, shown, retired.receive, answer)
         except Handover as handover:
-            logger.error("legacy handed over %s without a route", scope["path"], exc_info=handover)
-            await PlainTextResponse("Internal Server Error", 500)(scope, receive, answer)
-        return (match, decision) if passport is None else (passport.match, passport.decision)
+            logger.error(
+                "legacy handed over %s without a route", call.scope["path"], exc_info=handover
+            )
+            response = PlainTextResponse("Internal Server Error", 500)
+            await response(call.scope, call.receive, answer)
+        finally:
+            if passport is not None:
+                send.match, send.decision = passport.match, passport.decision
 
     def _inherits(self, snapshot: Snapshot, match: Match, scope: Mapping[str, Any]) -> bool:
         """Tell whether Flask's own machinery belongs around a match that native serves."""
@@ -253,19 +339,34 @@ class Dispatcher:
         await send({"type": "websocket.close", "code": 1000, "reason": "no such WebSocket"})
 
 
-class _Watched:
-    """A `send` that remembers the status. No coroutine of its own: it is on every request's way."""
+class _Record:
+    """A `send` that notes what becomes of a request.
 
-    __slots__ = ("_send", "status")
+    No coroutine of its own: it is on every request's way.
+    """
 
-    def __init__(self, send: Send) -> None:
+    __slots__ = ("_send", "decision", "match", "status")
+
+    def __init__(self, send: Send, match: Match) -> None:
         self._send = send
+        self.match = match
+        self.decision = _GUARDED  # until somebody has decided
         self.status = 0
 
     def __call__(self, message: Message) -> Awaitable[None]:
         if message["type"] == "http.response.start":
             self.status = message["status"]
         return self._send(message)
+
+
+class _Request(NamedTuple):
+    """One request on its way: as the apps may see it, and as the client sent it (`asked`)."""
+
+    scope: Scope
+    asked: Scope
+    receive: Receive
+    send: _Record
+    principal: Principal | None
 
 
 class _WithoutBody:

@@ -18,7 +18,7 @@
         ├── BodyTooLarge       413: above `legacy.max_body`
         └── BadRequest         400: the request can't be handed to a WSGI app unambiguously
 
-`Handover` is not an error: it is how a request leaves Flask for the native side.
+`Handover` and `UseLegacy` are no errors: they are how a request goes over to the other side.
 """
 
 from __future__ import annotations
@@ -147,3 +147,12 @@ class Handover(BaseException):
 
     receive: Receive
     environ: dict[str, Any]
+
+
+class UseLegacy(BaseException):
+    """Raised by a native handler, before its first byte: legacy shall answer this request.
+
+    For any method, with the same body from its start. A BaseException, so that the handler's own
+    `except Exception`, FastAPI's handlers and `yield` dependencies don't make an answer of it.
+    Where legacy has no such route the client gets 500.
+    """

@@ -24,11 +24,21 @@ from gateway.inventory import (
 from gateway.templates import Template, normalise, parse_native
 
 if TYPE_CHECKING:
-    from gateway.config import Auth, BodyMode, Cutover, Hooks, RuleConfig
+    from gateway.config import (
+        Auth,
+        BodyMode,
+        CircuitConfig,
+        Cutover,
+        FailoverConfig,
+        Hooks,
+        RuleConfig,
+    )
 
 
 #: Methods that frameworks answer by themselves; nobody writes a handler for them.
 AUTOMATIC = frozenset({"HEAD", "OPTIONS"})
+#: Methods that may be tried twice without asking (of those in RFC 9110, 9.2.1, the ones we serve).
+SAFE = frozenset({"GET", "HEAD"})
 
 
 class Backend(StrEnum):
@@ -58,6 +68,9 @@ class Reason(StrEnum):
     PREFLIGHT = "preflight"
     RETIRED = "retired"
     GUARD = "guard"
+    CIRCUIT_OPEN = "circuit_open"
+    FAILOVER = "failover"
+    USE_LEGACY = "use_legacy"
 
 
 REASONS: Mapping[Reason, str] = {
@@ -77,6 +90,9 @@ REASONS: Mapping[Reason, str] = {
     Reason.REFUSED: "Flask refuses the request's host",
     Reason.PREFLIGHT: "a CORS preflight goes to the side that serves the method it asks for",
     Reason.GUARD: "the shared guard refused the caller; neither side was asked",
+    Reason.CIRCUIT_OPEN: "native has failed too often on this route: legacy serves for a while",
+    Reason.FAILOVER: "native failed before its first byte, so legacy answered",
+    Reason.USE_LEGACY: "the native handler asked for legacy (raise UseLegacy())",
     Reason.RETIRED: "middleware inside legacy turned this into a route that native has taken over",
 }
 
@@ -119,6 +135,7 @@ class Route:
 
     `threshold` is the canary's weight in hundredths of a percent (0 to 10,000). `reads_session`:
     its identity may lie in the Flask session. `overridden`: an override says so, not the file.
+    `failover` and `circuit` are None where they are off, or where legacy has no such route.
     """
 
     method: str
@@ -140,6 +157,8 @@ class Route:
     native_opaque: bool = False
     reads_session: bool = False
     overridden: bool = False
+    failover: FailoverConfig | None = None
+    circuit: CircuitConfig | None = None
     template: Template | None = field(default=None, repr=False)
 
     @property

@@ -31,8 +31,6 @@ _RULE_KEYS = {
     "expect": "comparison",
     "writes": "mirrored writes",
     "side_effects": "mirroring",
-    "failover": "failover",
-    "circuit": "the circuit breaker",
     "guardrail": "the guardrail",
     "steps": "the guardrail",
 }
@@ -40,7 +38,6 @@ _ROOT_KEYS = {
     "observe": "observability",
 }
 _SECTION_KEYS = {
-    ("defaults", "failover"): "failover",
     ("defaults", "guardrail"): "the guardrail",
 }
 _VALUES = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
@@ -80,6 +81,7 @@ def status(snapshot: Snapshot, parts: Sequence[Part], now: float) -> dict[str, A
             {
                 **route_row(route),
                 **_numbers(counted, route.label, route.method, now),
+                "circuit": _circuit(route, alive),
                 "file": override.replaced if override is not None else None,
                 "override": override.as_json() if override is not None else None,
             }
@@ -94,6 +96,14 @@ def status(snapshot: Snapshot, parts: Sequence[Part], now: float) -> dict[str, A
         "routes": rows,
         "other": _numbers(counted, "", None, now),
     }
+
+
+def _circuit(route: Route, alive: Sequence[Part]) -> dict[str, int] | None:
+    """Count the workers by the state of a route's circuit; None where it has none."""
+    if route.circuit is None:
+        return None
+    states = Counter(part["circuits"].get(route.id, "closed") for part in alive)
+    return dict(states)
 
 
 def entry_row(entry: Entry) -> dict[str, Any]:

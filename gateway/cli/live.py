@@ -261,7 +261,7 @@ def _picture(data: dict[str, Any], only: str | None) -> Group:
                 Text(_times(row["sides"]["native"])),
                 Text(_sparkline(row["history"]), "green"),
             ]
-        cells.append(_differs(row))
+        cells.append(Text(_open_circuit(row), "red").append(_differs(row)))
         table.add_row(*cells)
     return Group(*_head(data), table)
 
@@ -296,6 +296,12 @@ def _cutover(row: dict[str, Any], *, switched: bool) -> Text:
     text = written(row["cutover"], row["weight"])
     colour = {"legacy": "cyan", "native": "green"}.get(row["cutover"], "yellow")
     return Text(text, f"bold {colour}" if row["overridden"] else colour)
+
+
+def _open_circuit(row: dict[str, Any]) -> str:
+    """Say on how many workers legacy serves as native fails: state is each worker's own."""
+    states = {name: n for name, n in (row["circuit"] or {}).items() if name != "closed"}
+    return "".join(f"circuit {name.replace('_', ' ')} on {n}; " for name, n in states.items())
 
 
 def _differs(row: dict[str, Any]) -> Text:

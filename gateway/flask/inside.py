@@ -23,11 +23,11 @@ from urllib.parse import quote
 from flask import Flask, abort, g, request, request_finished
 
 from gateway.cutover import Decision, decide
-from gateway.exceptions import Handover
+from gateway.exceptions import Handover, UseLegacy
 from gateway.flask.responses import flask_response
 from gateway.inventory import route_path
 from gateway.legacy import CALL_KEY
-from gateway.routing import Backend, Match, Reason
+from gateway.routing import SAFE, Backend, Match, Reason
 
 if TYPE_CHECKING:
     from flask import Response
@@ -45,6 +45,7 @@ logger = logging.getLogger("gateway.flask")
 ENVIRON_KEY = "gateway.passport"
 #: Marks an app whose methods are wrapped.
 _MARK = "_gateway_inside"
+_FIRST_ERROR = 500
 
 Method = Callable[..., Any]
 
@@ -136,16 +137,60 @@ class Passport:
         )
         return self.principal is not None and not self.principal.missing(route.requires)
 
-    def stand_in(self, app: Flask) -> Response:
-        """Let the native app answer. Raises its own error, once its answer is kept in `failed`."""
+    def stand_in(self, app: Flask) -> Response | None:
+        """Let the native app answer; None where it leaves that to the view.
+
+        Raises its own error, once its answer is kept in `failed`.
+        """
         call: Call = request.environ[CALL_KEY]
         self.asked = True
-        answer = call.ask(self.native(self.match), dict(self.rewritten or self.scope))
+        may_fail, timeout = self._failover()
+        try:
+            answer = call.ask(self.native(self.match), dict(self.rewritten or self.scope), timeout)
+        except UseLegacy:
+            self._leave_to_view(call, Reason.USE_LEGACY)
+            return None
+        except (Exception, TimeoutError) as error:
+            if not may_fail or not call.input_kept:
+                raise
+            logger.warning("%s: %s; the view answers", self.match_id, error)
+            self._leave_to_view(call, Reason.FAILOVER)
+            return None
+        if may_fail and answer.status >= _FIRST_ERROR and call.input_kept:
+            call.give_up_answer()
+            logger.warning("%s: native answered %d; the view answers", self.match_id, answer.status)
+            self._leave_to_view(call, Reason.FAILOVER)
+            return None
         response = flask_response(app.response_class, answer)
         if answer.error is not None:
             self.error, self.failed = answer.error, response
             raise answer.error
         return response
+
+    @property
+    def match_id(self) -> str:
+        """The route's name, for messages."""
+        return self.match.route.id if self.match.route is not None else str(self.scope["path"])
+
+    def _failover(self) -> tuple[bool, float | None]:
+        """Tell whether the view answers where native fails, and how long native may take."""
+        config = self.match.route.failover if self.match.route is not None else None
+        if config is None:
+            return False, None
+        if request.method in SAFE:
+            return True, config.timeout
+        return config.unsafe, None
+
+    def _leave_to_view(self, call: Call, reason: Reason) -> None:
+        """Note that Flask's own view answers; its hooks have run, and don't run again."""
+        if not call.input_kept:
+            message = "the body was streamed to the native handler: legacy can't read it again"
+            raise RuntimeError(message)
+        if self.match.route is None or self.match.route.legacy is None:
+            message = f"{self.match_id}: UseLegacy, but legacy has no such route"
+            raise RuntimeError(message)
+        self.asked = False
+        self.decision = Decision(Backend.LEGACY, reason, mint=self.decision.mint)
 
 
 class RetiredRoute(Handover):
@@ -193,7 +238,8 @@ def _preprocess(_: Flask, original: Method, passport: Passport, *args: Any) -> A
 def _dispatch(app: Flask, original: Method, passport: Passport, *args: Any) -> Any:
     if passport.decision.backend is Backend.LEGACY:
         return original(*args)
-    return passport.stand_in(app)
+    response = passport.stand_in(app)
+    return original(*args) if response is None else response
 
 
 def _user_exception(_: Flask, original: Method, passport: Passport, *args: Any) -> Any:

@@ -1,5 +1,6 @@
 """The legacy side: a bridge that serves a WSGI app over ASGI, and the pool it runs on."""
 
+from gateway.legacy.body import Spool, SpoolBudget
 from gateway.legacy.bridge import Bridge
 from gateway.legacy.call import CALL_KEY, Call
 from gateway.legacy.pool import Pool, PoolStats
@@ -13,6 +14,8 @@ __all__ = [
     "LoopBody",
     "Pool",
     "PoolStats",
+    "Spool",
+    "SpoolBudget",
     "StandIn",
     "current",
 ]

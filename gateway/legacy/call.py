@@ -153,11 +153,12 @@ class Call:
             if not isinstance(self.error, Handover):
                 self._leave_body()
 
-    def ask(self, app: ASGIApp, scope: Scope) -> Answer:
+    def ask(self, app: ASGIApp, scope: Scope, timeout_seconds: float | None = None) -> Answer:
         """Run an ASGI app on the event loop and wait for its answer; at most once per call.
 
         It gets the request's body from its start, whatever has been read of `wsgi.input`. Raises
-        what the app raised before its answer, and CancelledError where the request is given up.
+        what the app raised before its answer, CancelledError where the request is given up, and
+        TimeoutError where no answer has begun in time.
         """
         if self.receive is None or self.stand_in is not None:
             message = "a call can ask for one native answer, and only where the bridge allows it"
@@ -173,7 +174,17 @@ class Call:
                 raise asyncio.CancelledError
             self.stand_in = stand_in
             self._readers += 1
-        return stand_in.answer()
+        return stand_in.answer(timeout_seconds)
+
+    def give_up_answer(self) -> None:
+        """Want nothing more of the app that was asked: somebody else answers."""
+        if self.stand_in is not None:
+            self.stand_in.give_up()
+
+    @property
+    def input_kept(self) -> bool:
+        """Whether `wsgi.input` still is what it was, whatever the asked app has read."""
+        return self.feed is None or not self.feed.touched
 
     def _leave_body(self) -> None:
         """Delete the body once neither the worker nor the app that it asked reads it any more."""

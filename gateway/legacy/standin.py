@@ -13,12 +13,15 @@ import asyncio
 import gc
 import inspect
 import logging
+import time
 import weakref
 from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass
 from http import HTTPStatus
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from gateway.exceptions import UseLegacy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -157,18 +160,26 @@ class StandIn:
         self._complete = False
         self._stream: LoopBody | None = None
         self._error: BaseException | None = None
+        self._given_up = False
 
     # The worker's side.
 
-    def answer(self) -> Answer:
+    def answer(self, timeout_seconds: float | None = None) -> Answer:
         """Run the app and wait for its answer. Raises what it raised before its first byte.
 
-        Raises CancelledError where the request is given up meanwhile.
+        Raises CancelledError where the request is given up meanwhile, TimeoutError where no answer
+        has begun in time. A `def` handler that runs on this very thread can't be timed out.
         """
         context = copy_context()
         self._bell.ring(lambda: self._start(context))
-        while (job := self._inbox.get()) is not None:
-            job()
+        end = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+        try:
+            while (job := self._inbox.get(timeout=_left(end))) is not None:
+                job()
+        except Empty:
+            self.give_up()
+            message = f"native gave no answer within {timeout_seconds:g} s"
+            raise TimeoutError(message) from None
         error = self._error
         if self._complete:
             known = error if isinstance(error, Exception) else None
@@ -177,7 +188,17 @@ class StandIn:
             return Answer(self._status, self._headers, self._stream)
         raise error if error is not None else RuntimeError("the native app gave no answer")
 
+    def give_up(self) -> None:
+        """Want nothing more of the app: somebody else answers. What it still raises is logged."""
+        self._given_up = True
+        self._bell.ring(self._drop)
+
     # The loop's side.
+
+    def _drop(self) -> None:
+        self.abandon()
+        if self._task is not None and not (self._settled or self._task.done()):
+            self._task.cancel()
 
     def _start(self, context: Context) -> None:
         if self._cancelled:
@@ -195,6 +216,9 @@ class StandIn:
                 message = "the native app returned without an answer"
                 raise RuntimeError(message)  # noqa: TRY301 - as a server would find it
             self._end()
+        except UseLegacy as error:
+            self._error = error
+            self._end(error)
         except BaseException as error:
             self._error = error
             self._end(error)
@@ -286,7 +310,16 @@ class StandIn:
         task = self._task
         if task is None:
             return
-        await task
+        try:
+            await task
+        except Exception:
+            if not self._given_up:
+                raise
+            logger.exception("native failed before its first byte")
+        except asyncio.CancelledError:
+            # Cancelled by us after a timeout, or with the whole request.
+            if not (self._given_up and task.cancelled()):
+                raise
         # A task's context holds this object by `current`: without the cycle it goes when the
         # last of its contexts goes, so that one which is still there belongs to something alive.
         self._task = None
@@ -324,6 +357,10 @@ class _Job(Generic[T]):
             self.done.set_exception(RuntimeError("a handler raised StopIteration"))
         else:
             self.done.set_exception(error)
+
+
+def _left(end: float | None) -> float | None:
+    return None if end is None else max(0.0, end - time.monotonic())
 
 
 def _name_of(scope: Scope) -> str:

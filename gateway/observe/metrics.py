@@ -61,6 +61,11 @@ METRICS: dict[str, tuple[str, str]] = {
     "gateway_kill_switch": ("gauge", "1 while legacy serves everything that it can serve."),
     "gateway_store_up": ("gauge", "1 while every worker reaches the store of overrides."),
     "gateway_store_errors_total": ("counter", "Failed looks at the store of overrides."),
+    "gateway_circuits_open": (
+        "gauge",
+        "Routes that legacy serves as native has failed too often, summed over the workers.",
+    ),
+    "gateway_circuit_opened_total": ("counter", "How often a circuit has opened."),
     "gateway_pool_threads": ("gauge", "Threads for legacy requests, all workers together."),
     "gateway_pool_busy": ("gauge", "Threads that serve a legacy request."),
     "gateway_pool_queued": ("gauge", "Legacy requests that wait for a thread."),
@@ -109,7 +114,7 @@ def _families(parts: Sequence[Part]) -> Iterator[Metric]:
     for result in ("ok", "failed"):
         reloads.add_metric([result], counted[f"reloads_{result}"])
     yield reloads
-    for name in ("store_errors", "pool_dropped", "pool_refused"):
+    for name in ("store_errors", "circuit_opened", "pool_dropped", "pool_refused"):
         family = _counter(f"gateway_{name}_total", ())
         family.add_metric([], counted[name])
         yield family
