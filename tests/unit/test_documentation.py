@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from gateway.config import Config, RuleConfig
 from gateway.observe.metrics import METRICS
 from tests import reference
@@ -14,10 +16,12 @@ ROOT = Path(__file__).parents[2]
 
 def test_the_reference_says_what_the_code_does() -> None:
     """Write it anew by `python -m tests.reference`."""
+    pytest.importorskip("typer", minversion="0.29", reason="it describes commands in another way")
     assert reference.FILE.read_text(encoding="utf-8") == reference.page()
 
 
 def test_every_key_metric_and_command_has_words() -> None:
+    pytest.importorskip("typer", minversion="0.29", reason="it describes commands in another way")
     for row in reference.page().splitlines():
         cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]]
         if cells and set(row) != {"|", "-"}:
