@@ -36,7 +36,7 @@ from gateway.lifespan import NestedLifespan
 from gateway.loading import Loaded, load, load_mapping
 from gateway.lock import verify_lock
 from gateway.native import NativeApp
-from gateway.observe import LoopSql, Tally, Telemetry, Workers, server_pid
+from gateway.observe import LoopLag, LoopSql, Tally, Telemetry, Workers, server_pid
 from gateway.overrides import Held
 from gateway.reload import OnHangup, watch
 from gateway.snapshot import SnapshotStore
@@ -115,6 +115,7 @@ class Gateway:
             ),
         )
         tally, self._breakers = Tally(), Breakers()
+        self._lag = LoopLag(whole.observe.loop_lag)
         self._telemetry = Telemetry(tally, Workers(server_pid()), self._facts)
         self._prefix = whole.admin.prefix.rstrip("/")
         self._pages = Pages(self._prefix, token, self.control, self._telemetry)
@@ -189,6 +190,7 @@ class Gateway:
             self._main_loop.loop = asyncio.get_running_loop()
         loop_sql = LoopSql()
         loop_sql.start()
+        self._lag.start()
         self._telemetry.start()
         reload = self.control.reload
         watching = asyncio.create_task(watch(self.control.loaded, reload), name="gateway-reload")
@@ -204,6 +206,7 @@ class Gateway:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
         loop_sql.stop()
+        self._lag.stop()
         await self._pool.drain(self.snapshots.current.config.legacy.shutdown_timeout)
         await self._telemetry.stop()
         await self.control.stop()
@@ -228,6 +231,7 @@ class Gateway:
                 "pool_refused": pool.refused,
                 "circuit_opened": self._breakers.opened,
             },
+            "blocks": dict(self._lag.counts),
             "gauges": {
                 "gateway_config_last_reload_successful": int(outcome.ok),
                 "gateway_config_last_reload_timestamp_seconds": outcome.at,
@@ -236,6 +240,7 @@ class Gateway:
                 "gateway_overrides_ignored": len(snapshot.ignored),
                 "gateway_kill_switch": int(snapshot.policy.kill_switch),
                 "gateway_store_up": int(control.store_error is None),
+                "gateway_loop_longest_block_seconds": self._lag.longest,
                 "gateway_circuits_open": len(self._breakers.states()),
                 "gateway_pool_threads": pool.threads,
                 "gateway_pool_busy": pool.busy,

@@ -238,6 +238,17 @@ class AdminConfig(_Model):
         return self
 
 
+class ObserveConfig(_Model):
+    """What is told of requests beyond metrics."""
+
+    access_log: Literal["none", "console", "json"] = "none"
+    """One line per request on stdout: for people, or as JSON; never with a query or a secret."""
+    tracing: bool = False
+    """True: OpenTelemetry spans for decisions and legacy requests (extra `otel`)."""
+    loop_lag: Duration = 0.25
+    """Whatever blocks the event loop for longer is named in the log and in metrics."""
+
+
 SELECTORS = ("path", "prefix", "blueprint", "endpoint", "tag")
 
 
@@ -326,6 +337,8 @@ class Config(_Model):
     """Where overrides and their audit trail are kept: `sqlite:///path` (relative to this file) for
     the workers of one host, `redis://host/0?prefix=shop` for replicas. Default:
     `sqlite:///.gateway/state.db`, made by the first command that overrides something."""
+    observe: ObserveConfig = ObserveConfig()
+    """What is told of requests beyond metrics."""
     served_by: bool = False
     """True: answers carry `X-Served-By: legacy|native`; `guard` where the shared guard refused."""
     lock: str = "routes.lock"

@@ -34,9 +34,6 @@ _RULE_KEYS = {
     "guardrail": "the guardrail",
     "steps": "the guardrail",
 }
-_ROOT_KEYS = {
-    "observe": "observability",
-}
 _SECTION_KEYS = {
     ("defaults", "guardrail"): "the guardrail",
 }
@@ -49,9 +46,6 @@ _VALUES = {
 def find_unbuilt(data: dict[str, Any]) -> Iterator[Unbuilt]:
     """Yield every use of an unbuilt feature in `data`, the configuration as plain values."""
     remove = "remove the key until then"
-    for key, feature in _ROOT_KEYS.items():
-        if key in data:
-            yield Unbuilt((key,), feature, remove)
     for (section, key), feature in _SECTION_KEYS.items():
         if isinstance(data.get(section), dict) and key in data[section]:
             yield Unbuilt((section, key), feature, remove)

@@ -31,6 +31,7 @@ _LABELS = {
     "gateway_requests_total": "`route`, `method`, `backend`, `status`",
     "gateway_request_duration_seconds": "`route`, `method`, `backend`",
     "gateway_config_reloads_total": "`result`",
+    "gateway_loop_blocks_total": "`culprit`",
 }
 _HEAD = """\
 # Reference

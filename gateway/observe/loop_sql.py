@@ -22,6 +22,9 @@ logger = logging.getLogger("gateway.loop")
 
 #: Where installed packages and the standard library lie; what lies elsewhere is the user's own.
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib")})
+_HERE = Path(__file__).parents[1]
+#: Our own code; the demo is a user's.
+_OURS = tuple(str(each) for each in _HERE.iterdir() if each.name != "demo")
 
 
 class LoopSql:
@@ -71,8 +74,13 @@ def culprit(frame: FrameType | None) -> str:
     """Name the innermost of the user's own functions below `frame`, with its file and line."""
     while frame is not None:
         path = frame.f_code.co_filename
-        if not path.startswith((*_LIBRARIES, str(Path(__file__).parents[1]), "<")):
+        if is_users(path):
             module = frame.f_globals.get("__name__", "")
             return f"{module}.{frame.f_code.co_qualname} ({path}:{frame.f_lineno})"
         frame = frame.f_back
     return "a library"
+
+
+def is_users(path: str) -> bool:
+    """Tell whether a file is the user's own: no installed package, and not ours."""
+    return not path.startswith((*_LIBRARIES, *_OURS, "<"))

@@ -66,6 +66,14 @@ METRICS: dict[str, tuple[str, str]] = {
         "Routes that legacy serves as native has failed too often, summed over the workers.",
     ),
     "gateway_circuit_opened_total": ("counter", "How often a circuit has opened."),
+    "gateway_loop_blocks_total": (
+        "counter",
+        "How often the event loop was blocked for longer than observe.loop_lag, and by what.",
+    ),
+    "gateway_loop_longest_block_seconds": (
+        "gauge",
+        "The longest time for which the event loop was blocked since the worker started.",
+    ),
     "gateway_pool_threads": ("gauge", "Threads for legacy requests, all workers together."),
     "gateway_pool_busy": ("gauge", "Threads that serve a legacy request."),
     "gateway_pool_queued": ("gauge", "Legacy requests that wait for a thread."),
@@ -83,6 +91,7 @@ _LARGEST = frozenset(
         "gateway_overrides",
         "gateway_overrides_ignored",
         "gateway_kill_switch",
+        "gateway_loop_longest_block_seconds",
     }
 )
 
@@ -118,6 +127,13 @@ def _families(parts: Sequence[Part]) -> Iterator[Metric]:
         family = _counter(f"gateway_{name}_total", ())
         family.add_metric([], counted[name])
         yield family
+    blocks = _counter("gateway_loop_blocks_total", ("culprit",))
+    blamed: Counter[str] = Counter()
+    for part in parts:
+        blamed.update(part.get("blocks", {}))
+    for culprit, number in blamed.items():
+        blocks.add_metric([culprit], number)
+    yield blocks
     alive = [part for part in parts if part.get("alive", True)]
     revisions = {part["revision"] for part in alive}
     yield _gauge("gateway_config_revisions", len(revisions))

@@ -107,6 +107,7 @@ def _put_together(folder: Path) -> None:
         whole = {
             "tally": totals(part["tally"] for part in parts).as_json(),
             "counters": dict(sum((Counter(part["counters"]) for part in parts), Counter())),
+            "blocks": dict(sum((Counter(part.get("blocks", {})) for part in parts), Counter())),
             "gauges": {},
         }
         fresh = folder / "ended.new"
