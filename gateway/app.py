@@ -22,7 +22,7 @@ from gateway.admin import Pages, Phase, Token, WeakToken
 from gateway.auth import Guard
 from gateway.breaker import Breakers
 from gateway.building import Builder
-from gateway.config import AdminConfig
+from gateway.config import AdminConfig, ObserveConfig
 from gateway.control import Control
 from gateway.dispatch import Dispatcher
 from gateway.exceptions import AppImportError, ConfigError, GatewayError
@@ -36,7 +36,7 @@ from gateway.lifespan import NestedLifespan
 from gateway.loading import Loaded, load, load_mapping
 from gateway.lock import verify_lock
 from gateway.native import NativeApp
-from gateway.observe import LoopLag, LoopSql, Tally, Telemetry, Workers, server_pid
+from gateway.observe import AccessLog, LoopLag, LoopSql, Tally, Telemetry, Workers, server_pid
 from gateway.overrides import Held
 from gateway.reload import OnHangup, watch
 from gateway.snapshot import SnapshotStore
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
     from gateway.exceptions import Problem
     from gateway.observe import Observer
+    from gateway.observe.tracing import Tracing
     from gateway.routing import RouteTable
 
 logger = logging.getLogger("gateway")
@@ -84,6 +85,7 @@ class Gateway:
         native_app = _app_for("native", native, loaded, problems)
         guard = _guard(loaded, native_app, problems)
         token = _token(loaded, problems)
+        tracing = _tracing(loaded, problems)
         problems += _patched(loaded)
         if problems:
             raise ConfigError(problems)
@@ -127,7 +129,8 @@ class Gateway:
             guard=guard,
             tally=tally,
             breakers=self._breakers,
-            observers=tuple(observers),
+            tracing=tracing,
+            observers=(*observers, *_access_log(whole.observe)),
         )
         app: ASGIApp = self._dispatch
         for cls, args, kwargs in reversed(list(middleware)):
@@ -322,6 +325,28 @@ def _token(loaded: Loaded, problems: list[Problem]) -> Token:
         hint = "`openssl rand -hex 24` makes a good one"
         problems.append(loaded.source.problem("weak-token", ("admin", key), str(error), hint))
         return Token(AdminConfig(), loaded.folder)
+
+
+def _tracing(loaded: Loaded, problems: list[Problem]) -> Tracing | None:
+    if not loaded.config.observe.tracing:
+        return None
+    try:
+        from gateway.observe.tracing import Tracing  # noqa: PLC0415 - needs the `otel` extra
+    except ModuleNotFoundError as error:
+        problems.append(
+            loaded.source.problem(
+                "missing-package",
+                ("observe", "tracing"),
+                f"tracing needs {error.name}",
+                "pip install 'gateway[otel]'",
+            )
+        )
+        return None
+    return Tracing()
+
+
+def _access_log(observe: ObserveConfig) -> tuple[Observer, ...]:
+    return () if observe.access_log == "none" else (AccessLog(observe.access_log),)
 
 
 def _patched(loaded: Loaded) -> list[Problem]:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from gateway.legacy import Bridge
     from gateway.native import NativeApp
     from gateway.observe.tally import Tally
+    from gateway.observe.tracing import Tracing
     from gateway.snapshot import Snapshot, SnapshotStore
 
 logger = logging.getLogger("gateway.dispatch")
@@ -57,6 +58,7 @@ class Dispatcher:
     tally: Tally
     breakers: Breakers
     guard: Guard | None = None
+    tracing: Tracing | None = None
     observers: tuple[Observer, ...] = ()
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[Any]:
@@ -73,7 +75,10 @@ class Dispatcher:
         record = _Record(send, match)
         started = time.perf_counter()
         try:
-            await self._admitted(snapshot, match, scope, receive, record)
+            if self.tracing is None:
+                await self._admitted(snapshot, match, scope, receive, record)
+            else:
+                await self._traced(self.tracing, snapshot, match, scope, receive, record)
         finally:
             now = time.perf_counter()
             duration = now - started
@@ -98,8 +103,26 @@ class Dispatcher:
                     duration=duration,
                     revision=snapshot.revision,
                     state=request_state(),
+                    principal=record.principal,
+                    trace_id=record.trace_id,
                 )
                 notify(self.observers, exchange)
+
+    async def _traced(
+        self,
+        tracing: Tracing,
+        snapshot: Snapshot,
+        match: Match,
+        scope: Scope,
+        receive: Receive,
+        record: _Record,
+    ) -> None:
+        with tracing.around(scope) as span:
+            record.trace_id = tracing.trace_id(span)
+            try:
+                await self._admitted(snapshot, match, scope, receive, record)
+            finally:
+                tracing.finish(span, record.match, record.decision, record.status)
 
     def _admitted(
         self, snapshot: Snapshot, match: Match, scope: Scope, receive: Receive, send: _Record
@@ -143,6 +166,7 @@ class Dispatcher:
         route = match.route
         if principal is not None:
             caller = Caller(principal.id, principal.scopes)
+            send.principal = principal.id
         if route is not None and route.reads_session and self.flask is not None:
             caller = replace(caller, session=await self.flask.read_session(scope))
         decision = decide(match, scope, snapshot.policy, caller)
@@ -345,13 +369,15 @@ class _Record:
     No coroutine of its own: it is on every request's way.
     """
 
-    __slots__ = ("_send", "decision", "match", "status")
+    __slots__ = ("_send", "decision", "match", "principal", "status", "trace_id")
 
     def __init__(self, send: Send, match: Match) -> None:
         self._send = send
         self.match = match
         self.decision = _GUARDED  # until somebody has decided
         self.status = 0
+        self.principal: str | None = None
+        self.trace_id: str | None = None
 
     def __call__(self, message: Message) -> Awaitable[None]:
         if message["type"] == "http.response.start":

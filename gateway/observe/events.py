@@ -20,7 +20,7 @@ class Exchange:
     """One finished request: what was decided, what was answered, how long it took.
 
     `status` is 0 where the client left before there was one; `duration` is in seconds. `state` is
-    what `request_state()` held at the end.
+    what `request_state()` held at the end; `principal` the id of whom the shared guard let in.
     """
 
     method: str
@@ -31,6 +31,8 @@ class Exchange:
     duration: float
     revision: str
     state: Mapping[str, Any] = field(default_factory=dict)
+    principal: str | None = None
+    trace_id: str | None = None
 
 
 class Observer(Protocol):
