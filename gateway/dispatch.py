@@ -117,10 +117,10 @@ class Dispatcher:
         receive: Receive,
         record: _Record,
     ) -> None:
-        with tracing.around(scope) as span:
+        with tracing.around(dict(scope)) as (span, traced):
             record.trace_id = tracing.trace_id(span)
             try:
-                await self._admitted(snapshot, match, scope, receive, record)
+                await self._admitted(snapshot, match, traced, receive, record)
             finally:
                 tracing.finish(span, record.match, record.decision, record.status)
 

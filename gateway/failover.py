@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,10 @@ async def attempt(
     handler runs on in its thread: nobody waits for it.
     """
     gate = _Gate(send)
-    task = asyncio.ensure_future(run(receive, gate))
+    # In a context that is at hand afterwards: an error tracker that has reported the exception in
+    # it knows the exception again.
+    context = copy_context()
+    task = asyncio.get_running_loop().create_task(run(receive, gate), context=context)
     try:
         await asyncio.wait(
             {task, gate.settled}, timeout=timeout_seconds, return_when=asyncio.FIRST_COMPLETED
@@ -60,17 +64,17 @@ async def attempt(
         raise
     gate.closed = True
     if gate.status:
-        _leave(task)
+        _leave(task, context)
         return Failure(f"native answered {gate.status}")
     if not task.done():
         task.cancel()
-        _leave(task)
+        _leave(task, context)
         return Failure(f"native gave no answer within {timeout_seconds:g} s")
     error = task.exception()
     if error is not None and not isinstance(error, Exception):
         raise error  # a Handover, or the end of the process
     if error is not None:
-        logger.error("native failed before its first byte", exc_info=error)
+        context.run(logger.error, "native failed before its first byte", exc_info=error)
         return Failure(f"native raised {type(error).__name__}")
     return Failure("native gave no answer")
 
@@ -81,15 +85,14 @@ async def _run(
     await run(receive, gate)
 
 
-def _leave(task: asyncio.Task[None]) -> None:
+def _leave(task: asyncio.Task[None], context: Context) -> None:
+    def over(task: asyncio.Task[None]) -> None:
+        _left.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("native failed before its first byte", exc_info=error)
+
     _left.add(task)
-    task.add_done_callback(_over)
-
-
-def _over(task: asyncio.Task[None]) -> None:
-    _left.discard(task)
-    if not task.cancelled() and (error := task.exception()) is not None:
-        logger.error("native failed before its first byte", exc_info=error)
+    task.add_done_callback(over, context=context)
 
 
 class _Gate:

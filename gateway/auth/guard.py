@@ -8,7 +8,8 @@ what it raises. What the guard refuses is answered by the native app's own excep
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from inspect import signature
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
 from fastapi.routing import APIRoute
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 MAX_READ_BYTES = 10_000_000
 #: Where the guard's endpoint finds its Passage.
 _SCOPE_KEY = "gateway.passage"
+_SILENT = {"tracing": False, "metrics": False, "logs": False}
 
 
 class Guard:
@@ -40,7 +42,9 @@ class Guard:
     ) -> None:
         self.dependency = dependency
         self._config = config
-        self._app = FastAPI(openapi_url=None)
+        # No spans and metrics of its own: the guard is no server (FastAPI's own telemetry).
+        silent = {"telemetry": _SILENT} if "telemetry" in signature(FastAPI).parameters else {}
+        self._app = FastAPI(openapi_url=None, **cast("Any", silent))
         if native is not None:
             self._app.exception_handlers = native.exception_handlers
         router = APIRouter(dependency_overrides_provider=native, route_class=_AnyRequest)

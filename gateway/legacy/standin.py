@@ -161,6 +161,7 @@ class StandIn:
         self._stream: LoopBody | None = None
         self._error: BaseException | None = None
         self._given_up = False
+        self._context = Context()
 
     # The worker's side.
 
@@ -207,6 +208,7 @@ class StandIn:
             self._on_end()
             return
         context.run(current.set, self)
+        self._context = context
         self._task = self._bell.loop.create_task(self._run(), context=context)
 
     async def _run(self) -> None:
@@ -312,17 +314,19 @@ class StandIn:
             return
         try:
             await task
-        except Exception:
-            if not self._given_up:
+        except Exception as error:
+            if not (self._given_up or self._complete):
                 raise
-            logger.exception("native failed before its first byte")
+            # The client has its whole answer. In the app's own context, where an error tracker
+            # that has reported the exception already knows it again.
+            self._context.run(logger.error, "the native app failed", exc_info=error)
         except asyncio.CancelledError:
             # Cancelled by us after a timeout, or with the whole request.
             if not (self._given_up and task.cancelled()):
                 raise
         # A task's context holds this object by `current`: without the cycle it goes when the
         # last of its contexts goes, so that one which is still there belongs to something alive.
-        self._task = None
+        self._task, self._context = None, Context()
         asyncio.get_running_loop().call_later(
             OUTLIVED_SECONDS, _outlived, weakref.ref(self), _name_of(self._scope)
         )

@@ -13,7 +13,7 @@ from opentelemetry import propagate, trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from gateway.cutover import Decision
     from gateway.routing import Match
@@ -28,8 +28,12 @@ class Tracing:
         self._tracer = trace.get_tracer("gateway")
 
     @contextmanager
-    def around(self, scope: Mapping[str, Any]) -> Iterator[Any]:
-        """Enter a span for one request; exceptions are recorded by whoever handles them."""
+    def around(self, scope: dict[str, Any]) -> Iterator[tuple[Any, dict[str, Any]]]:
+        """Enter a span for one request; give it, and the scope as the apps shall see it.
+
+        Their own instrumentation reads the parent from the headers, so that has to be this span.
+        Exceptions are recorded by whoever handles them.
+        """
         headers: dict[str, str] = {}
         for name, value in scope["headers"]:
             headers.setdefault(name.decode("latin-1"), value.decode("latin-1"))
@@ -44,7 +48,12 @@ class Tracing:
             record_exception=False,
             set_status_on_exception=False,
         ) as span:
-            yield span
+            own: dict[str, str] = {}
+            propagate.inject(own)
+            names = {name.encode("latin-1") for name in own}
+            kept = [(name, value) for name, value in scope["headers"] if name not in names]
+            kept += [(n.encode("latin-1"), v.encode("latin-1")) for n, v in own.items()]
+            yield span, {**scope, "headers": kept}
 
     def trace_id(self, span: Any) -> str | None:
         """Return a span's trace id as W3C writes it; None where there is no trace."""
