@@ -146,6 +146,10 @@ class Gateway:
         """Compare `routes.lock` with both apps as they are now."""
         return tuple(verify_lock(self.control.loaded, self.table))
 
+    def leave(self) -> None:
+        """Say by `/-/ready` that traffic shall go elsewhere; what comes is served as ever."""
+        self._pages.phase = Phase.DRAINING
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope."""
         if scope["type"] == "lifespan":

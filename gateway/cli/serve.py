@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from typing import Annotated, Any
+import threading
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import uvicorn
@@ -13,6 +14,9 @@ import uvicorn
 from gateway.app import Gateway
 from gateway.cli.output import ConfigArgument, chosen, fail
 from gateway.exceptions import ConfigError
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")]
@@ -43,6 +47,14 @@ def serve(
     graceful_timeout: Annotated[
         int, typer.Option(min=1, help="Seconds that requests in flight may take at shutdown.")
     ] = 30,
+    drain_delay: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="Seconds between a stop signal and the end of listening: /-/ready says 503 "
+            "meanwhile, so that traffic is led elsewhere first. One worker only.",
+        ),
+    ] = 0,
     access_log: Annotated[
         bool, typer.Option("--access-log/--no-access-log", help="Log every request.")
     ] = True,
@@ -60,15 +72,38 @@ def serve(
         "access_log": access_log,
     }
     if workers == 1:
-        server = uvicorn.Server(uvicorn.Config(gateway, host=host, port=port, **settings))
+        server = _Server(
+            uvicorn.Config(gateway, host=host, port=port, **settings), gateway, drain_delay
+        )
         server.run(sockets=[listener])
         if not server.started:
             sys.exit(2)
         return
+    if drain_delay:
+        fail("--drain-delay works with one worker; in front of several, let a preStop hook wait")
     # Each worker imports the apps by itself, so the listener is theirs to open.
     listener.close()
     os.environ["GATEWAY_CONFIG"] = str(path.resolve())
     uvicorn.run("gateway.asgi:app", host=host, port=port, workers=workers, **settings)
+
+
+class _Server(uvicorn.Server):
+    """Says that it isn't ready any more, and goes on listening for `delay` seconds."""
+
+    def __init__(self, config: uvicorn.Config, gateway: Gateway, delay: float) -> None:
+        super().__init__(config)
+        self._gateway, self._delay = gateway, delay
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take a stop signal; a second one ends the wait."""
+        delay, self._delay = self._delay, 0.0
+        if not delay:
+            super().handle_exit(sig, frame)
+            return
+        self._gateway.leave()
+        timer = threading.Timer(delay, super().handle_exit, (sig, frame))
+        timer.daemon = True
+        timer.start()
 
 
 def _bind(host: str, port: int) -> socket.socket:
