@@ -195,7 +195,12 @@ def test_the_images_steps_lead_to_a_gateway_that_runs(tmp_path: Path) -> None:
         shutil.copy(ROOT / "config" / name, etc)
     program = str(target / "bin" / "gateway")
     assert "ok" in run(program, "check", str(etc / "gateway.yaml"), cwd=tmp_path)
-    where = run(str(target / "bin" / "python"), "-c", "import gateway; print(gateway.__file__)")
+    where = run(
+        str(target / "bin" / "python"),
+        "-c",
+        "import gateway; print(gateway.__file__)",
+        cwd=tmp_path,
+    )
     assert where.startswith(str(target)), "the installed one, not the folder's"
     installed = run(str(target / "bin" / "pip"), "list", "--format=freeze")
     assert not re.search(r"(?m)^(pytest|mypy|ruff)==", installed), "nothing of the developers'"
