@@ -117,6 +117,7 @@ class Gateway:
             ),
         )
         tally, self._breakers = Tally(), Breakers()
+        self._started = time.time()
         self._lag = LoopLag(whole.observe.loop_lag)
         self._telemetry = Telemetry(tally, Workers(server_pid()), self._facts)
         self._prefix = whole.admin.prefix.rstrip("/")
@@ -231,6 +232,7 @@ class Gateway:
         outcome = control.outcome
         return {
             "revision": snapshot.revision,
+            "started": self._started,
             "circuits": self._breakers.states(),
             "counters": {
                 **asdict(control.counts),

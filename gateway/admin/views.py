@@ -90,6 +90,7 @@ def status(snapshot: Snapshot, parts: Sequence[Part], now: float) -> dict[str, A
         "revision": snapshot.revision,
         "revisions": sorted({part["revision"] for part in alive}),
         "workers": len(alive),
+        "since": min((part["started"] for part in alive), default=None),
         "kill_switch": snapshot.policy.kill_switch,
         "kill_switch_override": _json_of(snapshot, ALL),
         "ignored": dict(snapshot.ignored),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import unquote, urlsplit
@@ -15,12 +16,14 @@ from gateway.cli.output import (
     ConfigArgument,
     ConfigOption,
     JsonOption,
+    UrlOption,
     chosen,
     fail,
     out,
     print_json,
     report,
 )
+from gateway.cli.remote import place
 from gateway.config import Config
 from gateway.cutover import Caller, decide, find_identity
 from gateway.exceptions import ConfigError
@@ -112,10 +115,23 @@ AuthOption = Annotated[
 ]
 
 
+UsageOption = Annotated[
+    bool,
+    typer.Option("--usage", help="Ask a running gateway which routes nobody calls (needs --url)."),
+]
+
+
 def routes(
-    config: ConfigArgument = None, auth: AuthOption = False, json: JsonOption = False
+    config: ConfigArgument = None,
+    auth: AuthOption = False,
+    usage: UsageOption = False,
+    url: UrlOption = None,
+    json: JsonOption = False,
 ) -> None:
     """List every route of both apps: who has it, which rule governs it, who serves it and why."""
+    if usage:
+        _show_usage(place(url, None, chosen(config)).status(), json=json)
+        return
     gateway = Gateway(config=chosen(config))
     listed = _listed(gateway)
     if auth:
@@ -139,6 +155,31 @@ def routes(
         table.add_row(*(Text(cell) for cell in cells), Text(row["serves"], colour), Text(why))
     out.print(table)
     out.print(f"\n{native} of {len(counted)} routes native")
+
+
+def _show_usage(data: dict[str, Any], *, json: bool) -> None:
+    """List what was called how often since the server started, the idle ones first."""
+    if data["since"] is None:
+        fail("usage is counted by a running gateway: name it by --url or GATEWAY_URL")
+    sides = ("legacy", "native")
+    rows = [
+        {"route": row["route"], "requests": row["requests"]}
+        | {side: row["sides"][side]["requests"] for side in sides}
+        for row in sorted(data["routes"], key=lambda row: row["requests"])
+    ]
+    if json:
+        print_json({"since": data["since"], "routes": rows})
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("ROUTE", "REQUESTS", "LEGACY", "NATIVE"):
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        cells = (row["requests"] or "never", row["legacy"] or "", row["native"] or "")
+        table.add_row(Text(row["route"]), *(Text(str(cell)) for cell in cells))
+    out.print(table)
+    idle = sum(not row["requests"] for row in rows)
+    days = (time.time() - data["since"]) / 86_400
+    out.print(f"\n{idle} of {len(rows)} routes were never called in {days:.1f} days")
 
 
 def _is_frameworks(route: Route) -> bool:

@@ -18,7 +18,16 @@ from rich.text import Text
 
 from gateway.app import Gateway
 from gateway.changes import ChangeRefused, Wanted, plan
-from gateway.cli.output import ConfigOption, JsonOption, chosen, fail, out, print_json, report
+from gateway.cli.output import (
+    ConfigOption,
+    JsonOption,
+    UrlOption,
+    chosen,
+    fail,
+    out,
+    print_json,
+    report,
+)
 from gateway.cli.remote import Place, place
 from gateway.editing import add_rule, set_kill_switch, set_rule
 from gateway.exceptions import ConfigError
@@ -29,10 +38,6 @@ from gateway.units import parse_duration
 if TYPE_CHECKING:
     from pathlib import Path
 
-UrlOption = Annotated[
-    str | None,
-    typer.Option("--url", help="A running gateway, http://host:port. Default: GATEWAY_URL."),
-]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why, for the audit trail.")]
 AllOption = Annotated[bool, typer.Option("--all", help="Every route: the kill switch.")]
 IfMatchOption = Annotated[

@@ -29,6 +29,10 @@ ConfigOption = Annotated[
         "--config", help="The configuration. Default: GATEWAY_CONFIG, then config/gateway.yaml."
     ),
 ]
+UrlOption = Annotated[
+    str | None,
+    typer.Option("--url", help="A running gateway, http://host:port. Default: GATEWAY_URL."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

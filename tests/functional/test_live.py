@@ -363,6 +363,11 @@ def test_commands_steer_a_running_gateway(tmp_path: Path) -> None:
         row = next(each for each in data["routes"] if each["route"] == "GET /a")
         assert row["sides"]["native"]["requests"] == 1
         assert 0 < row["sides"]["native"]["p50"] < 1
+        used = json.loads(gateway(running, "routes", "gateway.yaml", "--usage", "--json").stdout)
+        assert {"route": "GET /a", "requests": 1, "legacy": 0, "native": 1} in used["routes"]
+        assert used["routes"][0]["requests"] == 0, "the idle ones first"
+        listed = gateway(running, "routes", "gateway.yaml", "--usage").stdout
+        assert re.search(r"POST|GET /c +never", listed)
         done = gateway(running, "rollback", "--all", "--reason", "fire")
         assert "GET /new: only one side has it" in done.stdout
         assert "KILL SWITCH" in gateway(running, "status").stdout
