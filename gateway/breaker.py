@@ -112,6 +112,8 @@ class Breakers:
     def note(self, route: Route, decision: Decision, status: int, now: float) -> None:
         """Count how native did; a request that it was not asked for counts nothing."""
         ok: bool | None = None
+        if decision.reason is Reason.GUARD:
+            return
         if decision.reason is Reason.FAILOVER:
             ok = False
         elif decision.backend is Backend.NATIVE:

@@ -79,6 +79,10 @@ class Dispatcher:
                 await self._admitted(snapshot, match, scope, receive, record)
             else:
                 await self._traced(self.tracing, snapshot, match, scope, receive, record)
+        except UseLegacy:
+            message = f"{scope['path']}: UseLegacy, but legacy has no such route"
+            logger.error(message)
+            raise RuntimeError(message) from None
         finally:
             now = time.perf_counter()
             duration = now - started
@@ -199,19 +203,11 @@ class Dispatcher:
             if flask is not None and not flask.idle:
                 scope, answer = flask.lend(match, scope, answer)
             if route is None or route.coverage is not Coverage.BOTH:
-                return self._native_alone(match, scope, receive, answer)
+                return self._native(match, scope, receive, answer)
             call = _Request(scope, asked, receive, send, principal)
             return self._native_first(snapshot, match, decision, call, answer)
         call = _Request(scope, asked, receive, send, principal)
         return self._serve_legacy(snapshot, match, decision, call)
-
-    async def _native_alone(self, match: Match, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await self._native(match, scope, receive, send)
-        except UseLegacy:
-            message = f"{scope['path']}: UseLegacy, but legacy has no such route"
-            logger.error(message)
-            raise RuntimeError(message) from None
 
     async def _native_first(
         self, snapshot: Snapshot, match: Match, decision: Decision, call: _Request, answer: Send
@@ -289,7 +285,7 @@ class Dispatcher:
             send.match, send.decision, passport = retired.match, handed, None
             answer = _wrap(snapshot, handed, retired.scope, send)
             shown = _shown(snapshot, dict(retired.scope))
-            await self._native_alone(retired.match, shown, retired.receive, answer)
+            await self._native(retired.match, shown, retired.receive, answer)
         except Handover as handover:
             logger.error(
                 "legacy handed over %s without a route", call.scope["path"], exc_info=handover
@@ -327,11 +323,14 @@ class Dispatcher:
     ) -> None:
         await self._native(match, _shown(snapshot, scope), receive, send)
 
-    async def _native(self, match: Match, scope: Scope, receive: Receive, send: Send) -> None:
-        if self.native is None:
+    def _native(
+        self, match: Match, scope: Scope, receive: Receive, send: Send
+    ) -> Coroutine[Any, Any, None]:
+        native = self.native
+        if native is None:
             # Nothing is ever decided native without a native app; this is for broken snapshots.
-            await PlainTextResponse("Bad Gateway", HTTPStatus.BAD_GATEWAY)(scope, receive, send)
-            return
+            answer = PlainTextResponse("Bad Gateway", HTTPStatus.BAD_GATEWAY)
+            return answer(scope, receive, send)
         if match.head:
             scope = {**scope, "method": "GET"}
             headless = _WithoutBody(receive, send)
@@ -348,11 +347,10 @@ class Dispatcher:
             # Straight to the template that pairs: FastAPI's order of routes and its slash
             # redirects have no say on a path that Flask's url_map has already read.
             path = route.template.fit(route_path(scope))
-            params = self.native.params_for(route.native, path)
+            params = native.params_for(route.native, path)
             if params is not None:
-                await self.native.serve(route.native, params, scope, receive, send)
-                return
-        await self.native(scope, receive, send)
+                return native.serve(route.native, params, scope, receive, send)
+        return native(scope, receive, send)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.native is not None and (self.native.opaque or self.native.find(scope) is not None):
