@@ -22,7 +22,7 @@ from gateway.routing import SAFE, Backend, Coverage, Match, Reason
 from gateway.state import request_state
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Coroutine, Mapping
+    from collections.abc import Awaitable, Mapping
 
     from starlette.types import Message, Receive, Scope, Send
 
@@ -130,7 +130,7 @@ class Dispatcher:
 
     def _admitted(
         self, snapshot: Snapshot, match: Match, scope: Scope, receive: Receive, send: _Record
-    ) -> Coroutine[Any, Any, None]:
+    ) -> Awaitable[None]:
         """Serve the request, after the shared guard where the route asks for it."""
         if snapshot.config.auth is not None and _is_guarded(snapshot, match):
             return self._guarded(snapshot, match, scope, receive, send)
@@ -185,7 +185,7 @@ class Dispatcher:
         receive: Receive,
         send: _Record,
         principal: Principal | None,
-    ) -> Coroutine[Any, Any, None]:
+    ) -> Awaitable[None]:
         """Serve the request by the side that was decided for, or by legacy while it can't."""
         asked = scope
         if snapshot.policy.tester is not None:
@@ -323,9 +323,7 @@ class Dispatcher:
     ) -> None:
         await self._native(match, _shown(snapshot, scope), receive, send)
 
-    def _native(
-        self, match: Match, scope: Scope, receive: Receive, send: Send
-    ) -> Coroutine[Any, Any, None]:
+    def _native(self, match: Match, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         native = self.native
         if native is None:
             # Nothing is ever decided native without a native app; this is for broken snapshots.

@@ -11,13 +11,13 @@ import asyncio
 import logging
 from contextvars import Context, copy_context
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gateway.exceptions import RequestRefused
 from gateway.legacy import Spool, SpoolBudget
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable
 
     from starlette.types import Message, Receive, Send
 
@@ -37,7 +37,7 @@ class Failure:
 
 
 async def attempt(
-    run: Callable[[Receive, Send], Coroutine[Any, Any, None]],
+    run: Callable[[Receive, Send], Awaitable[None]],
     receive: Receive,
     send: Send,
     timeout_seconds: float | None,
@@ -51,7 +51,7 @@ async def attempt(
     # In a context that is at hand afterwards: an error tracker that has reported the exception in
     # it knows the exception again.
     context = copy_context()
-    task = asyncio.get_running_loop().create_task(run(receive, gate), context=context)
+    task = asyncio.get_running_loop().create_task(_awaited(run(receive, gate)), context=context)
     try:
         await asyncio.wait(
             {task, gate.settled}, timeout=timeout_seconds, return_when=asyncio.FIRST_COMPLETED
@@ -80,9 +80,13 @@ async def attempt(
 
 
 async def _run(
-    run: Callable[[Receive, Send], Coroutine[Any, Any, None]], receive: Receive, gate: _Gate
+    run: Callable[[Receive, Send], Awaitable[None]], receive: Receive, gate: _Gate
 ) -> None:
     await run(receive, gate)
+
+
+async def _awaited(answer: Awaitable[None]) -> None:
+    await answer
 
 
 def _leave(task: asyncio.Task[None], context: Context) -> None:
