@@ -8,6 +8,13 @@
     ├── LockError              routes.lock is missing, unreadable or no longer true
     ├── LifespanError          a request came before the server ran the lifespan
     ├── AnswerAbortedError     an answer broke off after its first byte
+    ├── RevisionConflict       (snapshot) the snapshot to be replaced is no longer current
+    ├── RevisionMismatch       (control) the caller's If-Match isn't the current revision
+    ├── ChangeRefused          (changes) a command asks for what can't be
+    ├── StoreDown              (store) the store can't be reached; the last known state holds
+    ├── StoreConflict          (store) somebody else has changed the store since
+    ├── WeakToken              (admin) the admin token is too short, or can't be read
+    ├── CannotEdit             (editing) the config's text can't be changed by a program
     └── RequestRefused         one request can't be served; carries the HTTP status
         ├── QueueFull          503: the legacy pool and its queue are full
         ├── QueueTimeout       503: waited longer than `legacy.queue_timeout`

@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from gateway.admin import views
 from gateway.app import Gateway
 from gateway.cli.output import (
     ConfigArgument,
@@ -31,7 +32,6 @@ from gateway.inventory import Guards
 from gateway.loading import load
 from gateway.lock import lock_lines, lock_path, write_lock
 from gateway.routing import (
-    AUTOMATIC,
     REASONS,
     Backend,
     Coverage,
@@ -133,7 +133,7 @@ def routes(
         _show_usage(place(url, None, chosen(config)).status(), json=json)
         return
     gateway = Gateway(config=chosen(config))
-    listed = _listed(gateway)
+    listed = views.listed(gateway.snapshots.current)
     if auth:
         _show_auth([_auth_row(route, gateway) for route in listed], json=json)
         return
@@ -188,17 +188,6 @@ def _is_frameworks(route: Route) -> bool:
         and route.native is not None
         and route.native.module.startswith("fastapi.")
     )
-
-
-def _listed(gateway: Gateway) -> list[Route]:
-    """Return the routes worth a row: no automatic methods, each once, in the order of paths."""
-    kept: dict[tuple[str, str, str], Route] = {}
-    for route in gateway.table.routes:
-        if route.method in AUTOMATIC:
-            continue
-        host = route.host or (route.legacy.host if route.legacy else "")
-        kept.setdefault((route.label, route.method, host), route)
-    return [kept[key] for key in sorted(kept)]
 
 
 def _row(route: Route, gateway: Gateway) -> dict[str, str]:
