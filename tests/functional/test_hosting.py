@@ -113,6 +113,7 @@ def hosted(
 
 @contextlib.contextmanager
 def run(name: str, folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    pytest.importorskip(SERVERS[name][0])
     (folder / "hosted_apps.py").write_text(APPS)
     (folder / "gateway.yaml").write_text(CONFIG)
     with socket.create_server(("127.0.0.1", 0)) as probe:
