@@ -11,6 +11,7 @@ import venv
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import kubernetes_validate
 import pytest
 from ruamel.yaml import YAML
@@ -71,6 +72,70 @@ def test_the_pod_is_as_said(overlay: str) -> None:
     assert state.startswith("sqlite:////state/" if overlay == "base" else "redis://gateway-redis:")
     config = next(each for each in rendered(overlay) if each["kind"] == "ConfigMap")
     assert config["metadata"]["name"] == "gateway-config", "no hash: a change reloads, no rollout"
+
+
+#: Kinds that aren't Kubernetes' own: the Go module that has their schema, and where in it.
+MODULES = {
+    "Rollout": ("github.com/argoproj/argo-rollouts@v1.8.3", "manifests/crds/rollout-crd.yaml"),
+    "AnalysisTemplate": (
+        "github.com/argoproj/argo-rollouts@v1.8.3", "manifests/crds/analysis-template-crd.yaml",
+    ),
+    "HTTPRoute": (
+        "sigs.k8s.io/gateway-api@v1.3.0",
+        "config/crd/standard/gateway.networking.k8s.io_httproutes.yaml",
+    ),
+    "ServiceMonitor": (
+        "github.com/prometheus-operator/prometheus-operator@v0.82.0",
+        "example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml",
+    ),
+}  # fmt: skip
+
+
+def schema_of(kind: str, version: str, folder: Path) -> dict[str, Any]:
+    """Return the schema that the kind's own project publishes, made strict as the API server is."""
+    module, file = MODULES[kind]
+    done = subprocess.run(
+        [required("go"), "mod", "download", "-json", module],
+        capture_output=True, text=True, cwd=folder, check=False, timeout=120,
+    )  # fmt: skip
+    if done.returncode:
+        pytest.skip(f"{module} can't be had: {done.stdout}{done.stderr}")
+    text = (Path(json.loads(done.stdout)["Dir"]) / file).read_text()
+    definition = next(d for d in documents(text) if d["spec"]["names"]["kind"] == kind)
+    found = next(v for v in definition["spec"]["versions"] if v["name"] == version)
+    schema: dict[str, Any] = found["schema"]["openAPIV3Schema"]
+    schema["properties"].pop("metadata", None)
+    _make_strict(schema)
+    schema["properties"]["metadata"] = {"type": "object"}
+    return schema
+
+
+def _make_strict(node: Any) -> None:
+    if isinstance(node, dict):
+        if node.get("x-kubernetes-int-or-string"):
+            node.pop("type", None)
+        open_ended = node.get("x-kubernetes-preserve-unknown-fields")
+        if node.get("type") == "object" and "properties" in node and not open_ended:
+            node.setdefault("additionalProperties", False)
+        for each in node.values():
+            _make_strict(each)
+    elif isinstance(node, list):
+        for each in node:
+            _make_strict(each)
+
+
+@pytest.mark.parametrize("kind", MODULES)
+def test_other_kinds_are_what_their_own_projects_take(kind: str, tmp_path: Path) -> None:
+    found = [each for overlay in OVERLAYS for each in rendered(overlay)]
+    found += documents((DEPLOY / "prometheus" / "service-monitor.yaml").read_text())
+    mine = [each for each in found if each["kind"] == kind]
+    assert mine
+    schema = schema_of(kind, mine[0]["apiVersion"].rpartition("/")[2], tmp_path)
+    for each in mine:
+        errors = jsonschema.Draft202012Validator(schema).iter_errors(each)
+        assert [f"{'/'.join(map(str, e.path))}: {e.message}" for e in errors] == []
+    broken = {**mine[0], "spec": {**mine[0]["spec"], "unheard": 1}}
+    assert not jsonschema.Draft202012Validator(schema).is_valid(broken), "it isn't strict"
 
 
 def test_the_services_select_the_pods() -> None:
