@@ -111,7 +111,8 @@ class OnHangup:
     def install(self) -> None:
         """Listen to the signal, if it is ours."""
         if (
-            threading.current_thread() is not threading.main_thread()
+            not hasattr(signal, "SIGHUP")  # Windows
+            or threading.current_thread() is not threading.main_thread()
             or multiprocessing.parent_process() is not None
             or signal.getsignal(signal.SIGHUP) is not signal.SIG_DFL
             or os.isatty(0)

@@ -7,6 +7,7 @@ thread looks at what the loop's thread is doing that very moment. Nothing is pai
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import sys
 import threading
@@ -19,6 +20,7 @@ from gateway.observe.loop_sql import culprit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
 logger = logging.getLogger("gateway.loop")
 
@@ -87,7 +89,7 @@ class LoopLag:
     def _name(self, silence: float) -> str:
         """Count and tell what the loop's thread does now."""
         self.longest = max(self.longest, silence)
-        frame = sys._current_frames().get(self._loop_thread)  # noqa: SLF001 - documented
+        frame = frame_of(self._loop_thread)
         where = culprit(frame)
         name = where.partition(" (")[0]
         if name not in self.counts and len(self.counts) >= MOST_CULPRITS:
@@ -107,3 +109,20 @@ class LoopLag:
                 "".join(traceback.format_list(stack[-_DEPTH:])).rstrip(),
             )
         return name
+
+
+def frame_of(thread: int) -> FrameType | None:
+    """Return what a thread is doing this moment, by its identifier; None where it has ended.
+
+    `sys._current_frames` holds a lock of the interpreter that starting a thread needs. A collection
+    in the middle of it may run finalizers, which let other threads run, which then start threads:
+    before it was mended (CPython gh-106883) the process stood still for ever. So no collection may
+    begin meanwhile.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return sys._current_frames().get(thread)  # noqa: SLF001 - documented, for CPython
+    finally:
+        if collects:
+            gc.enable()

@@ -7,7 +7,6 @@ so the file of a worker that has ended stays, for as long as its server runs.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import logging
 import multiprocessing
@@ -98,6 +97,8 @@ class Workers:
 
 def _put_together(folder: Path) -> None:
     """Add up the files of ended workers into one: a server may replace its workers for ever."""
+    import fcntl  # noqa: PLC0415 - Windows has none, and no servers with several workers
+
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         ended = [file for file in folder.glob("*.json") if not _is_running(file)]

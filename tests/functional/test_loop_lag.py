@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -115,3 +117,47 @@ def test_a_busy_loop_is_no_blocked_one(caplog: pytest.LogCaptureFixture) -> None
         for _ in range(100):
             client.get("/quick")
     assert not [r for r in caplog.records if r.name == "gateway.loop"]
+
+
+LOOKS = """
+import gc, threading, time
+from gateway.observe.loop_lag import frame_of
+
+class Trash:
+    def __del__(self):
+        time.sleep(0.002)
+
+end = time.monotonic() + 2
+
+def look():
+    while time.monotonic() < end:
+        one, two = Trash(), Trash()
+        one.other, two.other = two, one
+        del one, two
+        gc.disable()
+        kept = []
+        while gc.get_count()[0] < gc.get_threshold()[0]:
+            kept.append([])
+        gc.enable()
+        assert frame_of(threading.get_ident()) is not None
+
+def down(depth):
+    return down(depth - 1) if depth else time.sleep(0.0001)
+
+def start():
+    while time.monotonic() < end:
+        thread = threading.Thread(target=down, args=(3,))
+        thread.start()
+        thread.join()
+
+threads = [threading.Thread(target=look), *(threading.Thread(target=start) for _ in range(4))]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+
+
+def test_looking_at_a_thread_never_stops_the_process() -> None:
+    """CPython gh-106883: a collection within sys._current_frames, while threads are started."""
+    subprocess.run([sys.executable, "-c", LOOKS], check=True, timeout=60)
