@@ -7,7 +7,7 @@ from flask import Blueprint, Flask, g, session
 
 from gateway import Gateway
 from gateway.auth import Principal, current_principal
-from gateway.dispatch import Dispatcher
+from gateway.dispatch import Dispatcher, _Record
 from gateway.flask import FlaskRoute, FlaskSession, ReadOnlyFlaskSession
 
 legacy = Flask(__name__)
@@ -107,7 +107,8 @@ class SometimesUncounted(Dispatcher):
     def __call__(self, scope: Any, receive: Any, send: Any) -> Any:
         if scope["path"].endswith("/uncounted"):
             snapshot = self.snapshots.current
-            return self._admitted(snapshot, snapshot.table.match(scope), scope, receive, send)
+            match = snapshot.table.match(scope)
+            return self._admitted(snapshot, match, scope, receive, _Record(send, match))
         return Dispatcher.__call__(self, scope, receive, send)
 
 
