@@ -32,6 +32,16 @@ DEFAULT_TOKEN_ENV = "GATEWAY_ADMIN_TOKEN"  # noqa: S105 - a variable's name
 _TIMEOUT_SECONDS = 15.0
 
 
+class _Stay(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect: the admin token is for the host that was named."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Refuse, so that the redirect is an error."""
+
+
+_OPENER = urllib.request.build_opener(_Stay)
+
+
 class Place(Protocol):
     """Somewhere to send a change to, and to ask how things are."""
 
@@ -104,7 +114,7 @@ class Remote:
             self._base + page, data, headers, method=method
         )
         try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as answer:  # noqa: S310
+            with _OPENER.open(request, timeout=_TIMEOUT_SECONDS) as answer:
                 found: dict[str, Any] = json.load(answer)
                 return found
         except urllib.error.HTTPError as error:

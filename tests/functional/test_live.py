@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -392,6 +393,40 @@ def test_commands_steer_a_running_gateway(tmp_path: Path) -> None:
         assert "is missing: set" in gateway(running, "status", GATEWAY_ADMIN_TOKEN="").stderr
     done = gateway(running, "status")
     assert (done.returncode, "can't reach a gateway" in done.stderr) == (2, True)
+
+
+def test_the_token_follows_no_redirect(tmp_path: Path) -> None:
+    """It is for the host that was named."""
+    from http.server import BaseHTTPRequestHandler, HTTPServer
+
+    seen: list[str | None] = []
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path.startswith("/stolen"):
+                seen.append(self.headers["Authorization"])
+            self.send_response(301)
+            self.send_header("Location", f"http://localhost:{other.server_port}/stolen")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Be silent."""
+
+    with HTTPServer(("127.0.0.1", 0), Elsewhere) as other:
+        thread = threading.Thread(target=other.serve_forever)
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{other.server_port}"
+            env = {**os.environ, "GATEWAY_ADMIN_TOKEN": TOKEN}
+            command = [sys.executable, "-m", "gateway", "audit", "--url", url]
+            done = subprocess.run(
+                command, capture_output=True, text=True, env=env, cwd=tmp_path, check=False
+            )
+        finally:
+            other.shutdown()
+            thread.join()
+    assert (done.returncode, seen) == (1, [])
+    assert "Traceback" not in done.stderr
 
 
 def test_commands_without_a_url_go_to_the_store(tmp_path: Path) -> None:
