@@ -95,7 +95,7 @@ class Builder:
             config=loaded.config,
             table=table,
             policy=policy,
-            revision=f"{digest_of(loaded)}-{held.sequence}",
+            revision=f"{digest_of(loaded)}-{held.mark}",
             warnings=tuple(problems),
             overrides=active,
             ignored=ignored,

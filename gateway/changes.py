@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from gateway.exceptions import GatewayError
-from gateway.overrides import ALL, Held, Override, known, resolve, said
+from gateway.overrides import (
+    ALL,
+    Held,
+    Override,
+    known,
+    orphaned,
+    resolve,
+    rolled_back,
+    said,
+)
 from gateway.routing import AUTOMATIC, Coverage
 from gateway.store import Change, Entry
 
@@ -16,6 +25,8 @@ if TYPE_CHECKING:
     from gateway.routing import RouteTable
 
 Action = Literal["set", "rollback", "clear"]
+#: An override lasts no longer, in seconds (366 days); what is meant for ever has no end at all.
+LONGEST_SECONDS = 366 * 86_400.0
 
 
 class ChangeRefused(GatewayError):
@@ -58,13 +69,15 @@ def plan(wanted: Wanted, config: Config, table: RouteTable, held: Held, now: flo
     else:
         found = resolve(wanted.route, table)
         if not found.ids and not found.alone:
-            raise ChangeRefused(_unknown(wanted.route, table))
+            raise ChangeRefused(unknown(wanted.route, table))
         if not found.ids and wanted.action == "set":
             raise ChangeRefused(
                 f"only one side has {', '.join(found.alone)}: there is nothing to decide"
             )
         ids, skipped = found.ids, found.alone
     before = held.by_route(now)
+    if wanted.action == "set":
+        _refuse_rolled_back(ids, before, table)
     put, entries = [], []
     for ident in ids:
         override = Override(
@@ -81,8 +94,31 @@ def plan(wanted: Wanted, config: Config, table: RouteTable, held: Held, now: flo
         )
         put.append(override)
         entries.append(_entry(wanted, now, ident, _now(before, ident, override), override.text))
-    drop = [own for ident in ids for own in _below(ident, table) if own in before]
+    drop = []
+    for ident in ids:
+        own = [before[route] for route in _below(ident, table) if route in before]
+        drop += [each.route for each in own if each.kind != "rollback"]
+        skipped += tuple(each.route for each in own if each.kind == "rollback")
+        reason = f"{ident} was {'rolled back' if wanted.action == 'rollback' else 'set'}"
+        entries += [
+            Entry(now, "drop", each.route, each.text, put[-1].text, wanted.author, reason)
+            for each in own
+            if each.kind != "rollback"
+        ]
     return Planned(Change(put, drop, entries), ids, skipped)
+
+
+def _refuse_rolled_back(
+    ids: tuple[str, ...], before: dict[str, Override], table: RouteTable
+) -> None:
+    """Raise where one of them is rolled back: that stays until somebody clears it."""
+    for ident in ids:
+        found = rolled_back(ident, before, table)
+        if found is not None:
+            by = f" by {found.author}" if found.author else ""
+            why = f" ({found.reason})" if found.reason else ""
+            name = "--all" if found.route == ALL else f"{found.route!r}"
+            raise ChangeRefused(f"{name} was rolled back{by}{why}: clear that first")
 
 
 def _check(wanted: Wanted) -> None:
@@ -92,26 +128,44 @@ def _check(wanted: Wanted) -> None:
         raise ChangeRefused(f"a weight has no meaning with {wanted.cutover}, only with canary")
     if wanted.weight is not None and not 0 <= wanted.weight <= 100:  # noqa: PLR2004 - percent
         raise ChangeRefused(f"a weight is a percentage, 0 to 100; {wanted.weight:g} is none")
-    if wanted.seconds is not None and wanted.seconds <= 0:
-        raise ChangeRefused("an override must last longer than no time at all")
+    if wanted.seconds is not None and not 0 < wanted.seconds <= LONGEST_SECONDS:
+        raise ChangeRefused("an override lasts longer than no time at all, and at most 366 days")
+    for text in (wanted.author, wanted.reason):
+        if not text.isprintable():  # it could move a terminal's cursor where it is shown
+            raise ChangeRefused("author and reason must each be one line of printable text")
     if wanted.route is None and wanted.action == "set" and wanted.cutover != "legacy":
         raise ChangeRefused("all routes can be set to legacy only (the kill switch)")
 
 
 def _clear(wanted: Wanted, config: Config, table: RouteTable, held: Held, now: float) -> Planned:
     every = {each.route: each for each in held.overrides}
+    routes: set[str] = set()
+    ids: tuple[str, ...] = ()
     if wanted.route is None:
         ids = tuple(every)
-    elif wanted.route in every:
-        ids = (wanted.route,)
     else:
         found = resolve(wanted.route, table)
-        if not found.ids and not found.alone:
-            raise ChangeRefused(_unknown(wanted.route, table))
-        below = (own for ident in found.ids for own in (ident, *_below(ident, table)))
-        ids = tuple(dict.fromkeys(own for own in below if own in every))
+        if not found.ids and not found.alone and wanted.route not in every:
+            raise ChangeRefused(unknown(wanted.route, table))
+        below = [own for ident in found.ids for own in _below(ident, table)]
+        ids = tuple(i for i in dict.fromkeys((wanted.route, *found.ids)) if i in every)
+        ids = ids or tuple(own for own in below if own in every)
+        routes = {*found.ids, *below}
     entries = [_entry(wanted, now, i, every[i].text, said(i, config, table)) for i in ids]
-    return Planned(Change((), ids, entries), ids)
+    put = []
+    for each in held.overrides:
+        cleared = orphaned(each, table) & routes if each.route not in ids else frozenset[str]()
+        if cleared:
+            # Its rule is gone, and its other routes stay rolled back.
+            left = orphaned(each, table) - routes
+            if all(route.partition(" ")[0] in AUTOMATIC for route in left):
+                left = frozenset()
+            put += [replace(each, covers=tuple(sorted(left)))] if left else []
+            ids += (each.route,)
+            entries += [
+                _entry(wanted, now, r, each.text, said(r, config, table)) for r in sorted(cleared)
+            ]
+    return Planned(Change(put, ids, entries), ids)
 
 
 def _below(ident: str, table: RouteTable) -> tuple[str, ...]:
@@ -159,7 +213,23 @@ def _dropped(overrides: list[Override], action: str, now: float, reason: str) ->
     )
 
 
-def _unknown(wanted: str, table: RouteTable) -> str:
+def spoken_of(wanted: str, table: RouteTable) -> frozenset[str]:
+    """Return the names by which changes of a ROUTE may have been asked for; empty: no such route.
+
+    These are its own, its rule's, its rule's routes' and that of all routes.
+    """
+    found = resolve(wanted, table)
+    names = {*found.ids, *found.alone}
+    if not names:
+        return frozenset()
+    for ident in tuple(names):
+        names.update(_below(ident, table))
+    names |= {e.rule.id for e in table.routes if e.id in names and e.rule is not None}
+    return frozenset({*names, ALL})
+
+
+def unknown(wanted: str, table: RouteTable) -> str:
+    """Say that there is no such ROUTE, and what may have been meant."""
     close = difflib.get_close_matches(wanted, known(table), n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}?" if close else "`gateway routes` lists them"
     return f"there is no rule or route {wanted!r} ({hint})"

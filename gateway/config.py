@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from datetime import date  # noqa: TC003 - Pydantic reads it
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -68,7 +69,12 @@ def _host(value: str) -> str:
 
 
 def _state(value: str) -> str:
-    if not _STATE.match(value):
+    try:
+        parts = urlsplit(value)
+        right = _STATE.match(value) and (parts.scheme == "sqlite" or parts.port != 0)
+    except ValueError:  # no port, or no IPv6 address
+        right = False
+    if not right:
         # Never the value itself: it may hold a password.
         message = "must be sqlite:///path/to/state.db, redis://host:port/0 or rediss://…"
         raise ValueError(message)

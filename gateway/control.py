@@ -16,14 +16,23 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gateway.changes import Planned, Wanted, ended, outlived, plan
+from gateway.changes import (
+    ChangeRefused,
+    Planned,
+    Wanted,
+    ended,
+    outlived,
+    plan,
+    spoken_of,
+    unknown,
+)
 from gateway.exceptions import ConfigError, GatewayError, Problem
-from gateway.loading import load
+from gateway.loading import digest_of_file, load
 from gateway.overrides import Held, outdated
 from gateway.store import Change, Entry, StoreConflict, StoreDown, after
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from gateway.building import Builder
     from gateway.config import Config
@@ -39,6 +48,8 @@ T = TypeVar("T")
 LOOK_SECONDS = 0.5
 #: How long to wait after a failed look, in seconds.
 RETRY_SECONDS = 0.5
+#: How long to wait after overrides that are over couldn't be removed, in seconds.
+DROP_AGAIN_SECONDS = 10.0
 #: How often a change is tried again after somebody else's came first.
 ATTEMPTS = 10
 #: What a running process can change; every other key waits for a restart.
@@ -106,14 +117,15 @@ class Control:
         self._clock = clock
         self._held = Held()
         self._has_read = False
+        self._drop_again = 0.0
         self._lock = asyncio.Lock()
         self._threads: ThreadPoolExecutor | None = None
         self._watching: asyncio.Task[None] | None = None
 
     # -- its life -----------------------------------------------------------------------------
 
-    async def start(self) -> None:
-        """Take what the store holds, build again, and watch the store.
+    async def open(self) -> None:
+        """Take what the store holds and build again; write nothing, and watch nothing.
 
         Raises ConfigError where the apps have changed since and no longer bear the config. A store
         that is down is no error: the file is in force until it comes back.
@@ -122,12 +134,22 @@ class Control:
         self._watched = self._store.twin()
         async with self._lock:
             with contextlib.suppress(StoreDown):
-                await self._take(await self._look(self._watched.read))
+                self._held = await self._look(self._watched.read)
+                self._has_read = True
             await self._rebuild()
+
+    async def start(self) -> None:
+        """Open, end what the file has put an end to meanwhile, and watch the store.
+
+        Raises ConfigError as `open` does.
+        """
+        await self.open()
+        async with self._lock:
+            await self._drop_outdated()
         self._watching = asyncio.create_task(self._watch(), name="gateway-store")
 
     async def stop(self) -> None:
-        """Stop watching and let go of the store."""
+        """Stop watching and let go of the store; also after `open`."""
         if self._watching is not None:
             self._watched.interrupt()
             self._watching.cancel()
@@ -145,12 +167,23 @@ class Control:
     async def reload(self, author: str = "gateway") -> Outcome:
         """Read the file again and take what is hot in it; keep the last good one if it is wrong."""
         async with self._lock:
-            self.outcome = outcome = await self._reload(author)
+            return await self._reloaded(author)
+
+    async def _reloaded(self, author: str) -> Outcome:
+        self.outcome = outcome = await self._reload(author)
         if outcome.ok:
             self.counts.reloads_ok += 1
         else:
             self.counts.reloads_failed += 1
         return outcome
+
+    async def _take_file(self, author: str) -> None:
+        """Take a file that has changed and that nobody has told of yet."""
+        loaded = self._loaded
+        if loaded.file is None:
+            return
+        if await self._run(partial(digest_of_file, loaded.file)) != loaded.digest:
+            await self._reloaded(author)
 
     async def _reload(self, author: str) -> Outcome:
         before, now = self._loaded, self._clock()
@@ -171,9 +204,7 @@ class Control:
             return Outcome(False, now, kept, wrong, self.outcome.restart_required)
         self._loaded = fresh
         self._swap(snapshot)
-        gone = outdated(held, fresh.config, snapshot.table)
-        if gone:
-            await self._drop(outlived(gone, now))
+        await self._drop_outdated()
         if waiting != self.outcome.restart_required and waiting:
             logger.warning("restart to change %s", ", ".join(waiting))
         revision = self.snapshots.current.revision
@@ -183,20 +214,23 @@ class Control:
 
     # -- changes ------------------------------------------------------------------------------
 
-    async def change(self, wanted: Wanted, revision: str | None = None) -> Changed:
+    async def change(self, wanted: Wanted, known: Collection[str] | None = None) -> Changed:
         """Carry out what somebody asks for, in the store and here.
 
         Raises ChangeRefused where it makes no sense, ConfigError where the config forbids it (an
-        unguarded view), RevisionMismatch where `revision` is given and no longer the current one,
-        StoreDown where it can't be kept.
+        unguarded view), RevisionMismatch where the current revision isn't among `known` (None: any
+        will do), StoreDown where it can't be kept.
         """
         async with self._lock:
+            # What is asked for is meant for the file as it is now.
+            await self._take_file(wanted.author or "a change")
             for _ in range(ATTEMPTS):
                 await self._take(await self._look(self._store.read))
                 current = self.snapshots.current
-                if revision is not None and revision != current.revision:
+                if known is not None and current.revision not in known:
+                    named = ", ".join(sorted(known)) or "of another kind"
                     raise RevisionMismatch(
-                        f"revision {revision} is no longer current ({current.revision} is)"
+                        f"revision {named} is no longer current ({current.revision} is)"
                     )
                 now = self._clock()
                 planned = plan(wanted, self._loaded.config, current.table, self._held, now)
@@ -205,7 +239,7 @@ class Control:
                 snapshot = await self._tried(planned, now)
                 try:
                     held = await self._look(
-                        partial(self._store.write, _stamped(planned, current), self._held.sequence)
+                        partial(self._store.write, _stamped(planned, current), self._held)
                     )
                 except StoreConflict:
                     continue
@@ -227,9 +261,18 @@ class Control:
         return snapshot
 
     async def audit(self, limit: int, route: str | None = None) -> list[Entry]:
-        """Return the last entries of the audit trail; raises StoreDown."""
+        """Return the last entries of the audit trail: all, or those that have to do with a ROUTE.
+
+        These are its own, those of its rule or of its rule's routes, and those about all routes.
+        Raises ChangeRefused where nothing has this name and nothing ever had, StoreDown.
+        """
+        names = None if route is None else spoken_of(route, self.snapshots.current.table)
         async with self._lock:
-            return await self._look(partial(self._store.audit, limit, route))
+            asked = {route, *names} if route is not None and names is not None else None
+            found = await self._look(partial(self._store.audit, limit, asked))
+        if route is not None and not names and not any(each.route == route for each in found):
+            raise ChangeRefused(unknown(route, self.snapshots.current.table))
+        return found
 
     # -- the store ----------------------------------------------------------------------------
 
@@ -237,54 +280,73 @@ class Control:
         while True:
             try:
                 await self._watch_once()
+                await self._end_overdue()
             except StoreDown:
                 await asyncio.sleep(RETRY_SECONDS)
+                await self._end_overdue()
             except Exception:
                 logger.exception("watching the overrides failed")
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _watch_once(self) -> None:
-        now = self._clock()
-        end = self._held.next_expiry(now)
-        seconds = LOOK_SECONDS if end is None else max(0.0, min(LOOK_SECONDS, end - now))
-        changed = await self._look(partial(self._watched.wait, self._held.sequence, seconds))
+        end, now = self._held.next_expiry(), self._clock()
+        seconds = LOOK_SECONDS if end is None or end <= now else min(LOOK_SECONDS, end - now)
+        changed = await self._look(partial(self._watched.wait, self._held.mark, seconds))
         if changed:
-            held = await self._look(self._watched.read)
             async with self._lock:
-                if held.sequence != self._held.sequence:
-                    await self._take(held)
-        now = self._clock()
-        if end is not None and end <= now:
-            async with self._lock:
+                await self._take(await self._look(self._watched.read))
+
+    async def _end_overdue(self) -> None:
+        """Put what has expired out of force, whether or not the store can be told of it."""
+        over = ended(self._held, self._clock())
+        if over is None:
+            return
+        async with self._lock:
+            if self.snapshots.current.overrides.keys() & set(over.drop):
                 await self._rebuild()
-                over = ended(self._held, now)
-                if over is not None:
-                    await self._drop(over)
+            await self._drop(over)
 
     async def _take(self, held: Held) -> None:
         """Put in force what the store holds; give it back what it has lost."""
         first, self._has_read = not self._has_read, True
-        if held.sequence == self._held.sequence and not first:
+        if held.mark == self._held.mark:
             return
-        if held.sequence < self._held.sequence:
+        if not held.includes(self._held):
             entry = Entry(self._clock(), "restore", "*", "", "", "gateway", "the store had lost it")
             held = await self._look(partial(self._store.restore, self._held, entry))
             logger.warning("the store had lost the overrides; they were put back")
         self._held = held
         await self._rebuild()
         if first:
-            # The file may have changed while this process, or the store, was away.
-            gone = outdated(held, self._loaded.config, self.snapshots.current.table)
-            if gone:
-                await self._drop(outlived(gone, self._clock()))
+            await self._drop_outdated()
+
+    async def _drop_outdated(self) -> None:
+        """End overrides whose line in the file has changed, here or while the store was away.
+
+        Only where this process has read the file anew: while replicas are replaced one by one, an
+        older one must not judge by its older file what a newer one was asked for.
+        """
+        gone = outdated(self._held, self._loaded.config, self.snapshots.current.table)
+        if gone:
+            await self._drop(outlived(gone, self._clock()))
 
     async def _drop(self, change: Change) -> None:
-        """Remove overrides that are over; where somebody else was quicker, that is as good."""
-        with contextlib.suppress(StoreConflict, StoreDown):
-            self._held = await self._look(partial(self._store.write, change, self._held.sequence))
-            for entry in change.entries:
-                logger.info("override of %s is over: %s", entry.route, entry.reason)
-            await self._rebuild()
+        """Remove overrides that are over; where somebody else was quicker, that is as good.
+
+        A store that can't be written to is left alone for a while: they are out of force anyway.
+        """
+        if self.store_error is not None or self._clock() < self._drop_again:
+            return
+        try:
+            self._held = await self._look(partial(self._store.write, change, self._held))
+        except StoreConflict:
+            return
+        except StoreDown:
+            self._drop_again = self._clock() + DROP_AGAIN_SECONDS
+            return
+        for entry in change.entries:
+            logger.info("override of %s is over: %s", entry.route, entry.reason)
+        await self._rebuild()
 
     async def _rebuild(self) -> None:
         snapshot = await self._run(

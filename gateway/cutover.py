@@ -70,6 +70,11 @@ class Decision:
     identity: str | None = None
     mint: tuple[str, str] | None = None
 
+    @property
+    def side(self) -> str:
+        """Who answered, as `X-Served-By` and the metrics call it: legacy, native or guard."""
+        return "guard" if self.reason is Reason.GUARD else self.backend.value
+
 
 _PLAIN = {(backend, reason): Decision(backend, reason) for backend in Backend for reason in Reason}
 _BY_COVERAGE = {

@@ -461,10 +461,8 @@ def _wrap(
 
 def _server(decision: Decision, passport: Passport | None) -> bytes:
     """Name who answered: where Flask's hooks or the guard came first, not always who was to."""
-    if decision.reason is Reason.GUARD:
-        return b"guard"
     if passport is None:
-        return decision.backend.value.encode()
+        return decision.side.encode()
     return b"native" if passport.asked else b"legacy"
 
 

@@ -7,22 +7,28 @@ changes, the file has the last word again. A rollback stays until somebody clear
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
+from gateway.config import Cutover
 from gateway.routing import AUTOMATIC, Coverage
 from gateway.templates import parse_any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gateway.config import Config, Cutover
+    from gateway.config import Config
     from gateway.routing import Route, RouteTable
     from gateway.templates import Template
 
 Kind = Literal["set", "rollback"]
 #: The key of the kill switch.
 ALL = "*"
+#: How far the clocks of two hosts may be apart, in seconds, for a rollback to count as newer.
+SKEW_SECONDS = 60.0
+#: Generations of a store that a Held remembers.
+_MOST_ANCESTORS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +60,84 @@ class Override:
         return asdict(self)
 
     @classmethod
-    def of_json(cls, data: Mapping[str, Any]) -> Override:
-        """Read what `as_json` has written; keys of a newer version are passed over."""
-        values = {name: data[name] for name in cls.__dataclass_fields__ if name in data}
-        return cls(**{**values, "covers": tuple(values.get("covers", ()))})
+    def of_json(cls, data: Any) -> Override:
+        """Read what `as_json` has written; keys of a newer version are passed over.
+
+        Raises ValueError for anything else: a store's content is nothing that we can rely on.
+        """
+        values = {name: data[name] for name in cls.__dataclass_fields__ if name in _object(data)}
+        values["covers"] = _texts(values.get("covers", ()))
+        for name, types in _FIELDS.items():
+            _typed(name, values.get(name), types)
+        if values["cutover"] not in get_args(Cutover) or values["kind"] not in get_args(Kind):
+            message = f"neither a set nor a rollback: {values['kind']} {values['cutover']}"
+            raise ValueError(message)
+        return cls(**values)
+
+
+_NUMBER: tuple[type, ...] = (int, float)
+_FIELDS: dict[str, tuple[type, ...]] = {
+    "route": (str,),
+    "cutover": (str,),
+    "weight": (*_NUMBER, type(None)),
+    "kind": (str,),
+    "author": (str,),
+    "reason": (str,),
+    "since": _NUMBER,
+    "expires": (*_NUMBER, type(None)),
+    "replaced": (str,),
+}
+
+
+def _typed(name: str, value: Any, types: tuple[type, ...]) -> None:
+    right = isinstance(value, types) and not isinstance(value, bool)
+    if not right or (isinstance(value, float) and not math.isfinite(value)):
+        message = f"{name} can't be {value!r}"
+        raise ValueError(message)
+
+
+def _object(data: Any) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        message = f"{type(data).__name__} where an object was expected"
+        raise ValueError(message)  # noqa: TRY004 - one error for whatever is malformed
+    return data
+
+
+def _texts(data: Any) -> tuple[str, ...]:
+    if not isinstance(data, list | tuple) or not all(isinstance(each, str) for each in data):
+        message = "a list of texts was expected"
+        raise ValueError(message)
+    return tuple(data)
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """All overrides that a store holds, by route, and the number of its last change.
+    """All overrides that a store holds, and which of its states this is.
 
-    `sequence` grows by one with every change and never goes back.
+    `sequence` grows by one with every change, `at` is when that was (seconds since the epoch).
+    `generation` names the store's life: a store that has lost its data begins another one, and may
+    come to the same sequence with other contents. `ancestors` are the earlier lives that went into
+    this one, each with the last sequence that it includes.
     """
 
     sequence: int = 0
     overrides: tuple[Override, ...] = ()
+    generation: str = ""
+    at: float = 0.0
+    ancestors: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def mark(self) -> str:
+        """What tells this state from every other: `17.a3f9c012`."""
+        return f"{self.sequence}.{self.generation}" if self.generation else str(self.sequence)
+
+    def includes(self, other: Held) -> bool:
+        """Tell whether everything that led to `other` led to this, too."""
+        if not other.generation:
+            return True
+        if self.generation == other.generation:
+            return self.sequence >= other.sequence
+        return dict(self.ancestors).get(other.generation, -1) >= other.sequence
 
     def by_route(self, now: float) -> dict[str, Override]:
         """Return those that haven't expired, by the id that they go by."""
@@ -78,11 +147,67 @@ class Held:
             if each.expires is None or each.expires > now
         }
 
-    def next_expiry(self, now: float) -> float | None:
-        """Return when the next one ends, None where none does."""
-        return min(
-            (e.expires for e in self.overrides if e.expires and e.expires > now), default=None
+    def next_expiry(self) -> float | None:
+        """Return when the next one ends, or has ended; None where none does."""
+        return min((e.expires for e in self.overrides if e.expires is not None), default=None)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values, as the stores keep them."""
+        return asdict(self)
+
+    @classmethod
+    def of_json(cls, data: Any) -> Held:
+        """Read what `as_json` has written; raises ValueError for anything else."""
+        values = _object(data)
+        held = values.get("overrides")
+        ancestors = values.get("ancestors", [])
+        if not isinstance(held, list) or not isinstance(ancestors, list):
+            message = "a list of overrides was expected"
+            raise ValueError(message)  # noqa: TRY004 - as above
+        _typed("sequence", values.get("sequence"), (int,))
+        _typed("generation", values.get("generation"), (str,))
+        _typed("at", values.get("at"), _NUMBER)
+        for each in ancestors:
+            if not isinstance(each, list) or [type(part) for part in each] != [str, int]:
+                message = "an ancestor is a generation and a sequence"
+                raise ValueError(message)
+        return cls(
+            values["sequence"],
+            tuple(Override.of_json(each) for each in held),
+            values["generation"],
+            values["at"],
+            tuple((name, sequence) for name, sequence in ancestors),
         )
+
+
+def merged(ours: Held, found: Held, generation: str) -> Held:
+    """Put together what a worker knows and what a store holds that has lost some of that.
+
+    What was changed in the store since its loss is newer than all that we know, and counts; where
+    either side has rolled back, the rollback does.
+    """
+    by_route = {each.route: each for each in ours.overrides}
+    for each in found.overrides:
+        rollback = each.kind == "rollback"
+        if each.since <= ours.at - (SKEW_SECONDS if rollback else 0.0):
+            continue  # we knew of it: where we don't hold it any more, somebody has cleared it
+        mine = by_route.get(each.route)
+        if mine is None or mine.kind != "rollback" or rollback:
+            by_route[each.route] = each
+    shut = {r for each in by_route.values() if each.kind == "rollback" for r in each.covers}
+    kept = (e for e in by_route.values() if e.kind == "rollback" or e.route not in shut)
+    ancestors = dict(ours.ancestors)
+    past = (*found.ancestors, (ours.generation, ours.sequence), (found.generation, found.sequence))
+    for name, sequence in past:
+        if name:
+            ancestors[name] = max(sequence, ancestors.pop(name, 0))
+    return Held(
+        max(ours.sequence, found.sequence) + 1,
+        tuple(kept),
+        generation,
+        max(ours.at, found.at),
+        tuple(ancestors.items())[-_MOST_ANCESTORS:],
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +291,30 @@ def _resolved(routes: list[Route], ids: tuple[str, ...] | None) -> Resolved:
     return Resolved(ids or tuple(dict.fromkeys(each.id for each in both)), alone)
 
 
+def rolled_back(ident: str, active: Mapping[str, Override], table: RouteTable) -> Override | None:
+    """Return the rollback that holds for a rule, a route or the kill switch; None: there is none.
+
+    A route is also held by its rule's, and by that of a rule that has had it and is gone.
+    """
+    names = {ident}
+    rule = next((e.rule for e in table.routes if e.id == ident and e.rule is not None), None)
+    if rule is not None:
+        names.add(rule.id)
+    for each in active.values():
+        if each.kind == "rollback" and (each.route in names or ident in orphaned(each, table)):
+            return each
+    return None
+
+
+def orphaned(override: Override, table: RouteTable) -> frozenset[str]:
+    """Return the routes that a rollback goes on to hold for, though its rule is gone."""
+    routes = {each.id for each in table.routes}
+    names = {*(each.id for each in table.rules), *routes, ALL}
+    if override.kind != "rollback" or override.route in names:
+        return frozenset()
+    return frozenset(routes.intersection(override.covers))
+
+
 def found_again(
     active: Mapping[str, Override], table: RouteTable
 ) -> tuple[dict[str, Override], dict[str, str]]:
@@ -174,16 +323,15 @@ def found_again(
     A rollback goes on to hold for the routes that its rule had: renaming a rule must not put back
     what was rolled back. The second value tells, by id, what nothing is left of.
     """
-    routes = {each.id for each in table.routes}
-    names = {each.id for each in table.rules} | routes | {ALL}
+    names = {*(each.id for each in table.rules), *(each.id for each in table.routes), ALL}
     kept = {ident: each for ident, each in active.items() if ident in names}
     lost: dict[str, str] = {}
     for ident, override in active.items():
         if ident in names:
             continue
-        left = routes.intersection(override.covers) if override.kind == "rollback" else set[str]()
-        for route in left:
-            kept.setdefault(route, override)
+        left = orphaned(override, table)
+        # A rollback beats what was set for the same route meanwhile.
+        kept |= {r: override for r in left if r not in kept or kept[r].kind != "rollback"}
         if not left:
             lost[ident] = "no rule or route has this name any more"
     return kept, lost

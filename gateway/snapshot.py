@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Snapshot:
     """Config, table and policy of one revision. `warnings` are what `check` would report.
 
-    `revision` is the config's digest and the overrides' sequence: `1f0c…-17`. `overrides` are
+    `revision` is the config's digest and the overrides' mark: `1f0c…-17.a3f9c012`. `overrides` are
     those in force, by the id that they go by; `ignored` those that the apps or the config no
     longer bear, by the same ids, with the reason.
     """

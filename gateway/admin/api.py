@@ -5,15 +5,18 @@ somebody else has changed since (RFC 9110, section 13.1.1).
 """
 
 import asyncio
+import json
+import re
 import time
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, Header, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from gateway.admin import views
-from gateway.changes import ChangeRefused, Wanted
+from gateway.changes import LONGEST_SECONDS, ChangeRefused, Wanted
 from gateway.config import Percent
 from gateway.control import Changed, Control, RevisionMismatch
 from gateway.exceptions import ConfigError
@@ -67,8 +70,8 @@ class SetBody(_Body):
     """`legacy`, `canary` or `native`; with `all` only `legacy`."""
     weight: Percent | None = None
     """Percent of identities for native; only with `canary`."""
-    seconds: Duration | None = None
-    """How long it holds; default until it is cleared or its line in the file changes."""
+    seconds: Annotated[Duration, Field(le=LONGEST_SECONDS)] | None = None
+    """How long it holds, 366 days at most; default until it is cleared or its line changes."""
 
 
 class RollbackBody(_Body):
@@ -96,17 +99,26 @@ def _snapshot(request: Request) -> Snapshot:
     return _control(request).snapshots.current
 
 
-def _if_match(if_match: Annotated[str | None, Header()] = None) -> str | None:
-    """Return the revision that the caller knows, None where it doesn't say."""
-    if if_match is None or if_match.strip() == "*":
+_TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"|([^\s",]+)')
+
+
+def _if_match(request: Request) -> frozenset[str] | None:
+    """Return the revisions that the caller would change, None where any will do.
+
+    All lines count, and each may be a list (RFC 9110, section 13.1.1); a weak tag matches nothing
+    (section 8.8.3.2). A revision without its quotes is understood.
+    """
+    text = ",".join(request.headers.getlist("if-match"))
+    if not request.headers.getlist("if-match") or text.strip() == "*":
         return None
-    return if_match.strip().removeprefix('"').removesuffix('"')
+    found = _TAG.finditer(text)
+    return frozenset(tag[2] or tag[3] or "" for tag in found if not tag[1]) - {"", "*"}
 
 
 InForce = Annotated[Control, Depends(_control)]
 Numbers = Annotated[Telemetry, Depends(_telemetry)]
 Current = Annotated[Snapshot, Depends(_snapshot)]
-Known = Annotated[str | None, Depends(_if_match)]
+Known = Annotated[frozenset[str] | None, Depends(_if_match)]
 
 
 def _tagged(response: Response, revision: str) -> None:
@@ -221,6 +233,15 @@ async def _refused(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": str(error)}, 422)
 
 
+async def _malformed(_: Request, error: Exception) -> Response:
+    """Say what is wrong with a request, without repeating it: it may be no text at all."""
+    wrong = error.errors() if isinstance(error, RequestValidationError) else ()
+    detail = [{"loc": e["loc"], "msg": e["msg"], "type": e["type"]} for e in wrong]
+    # Escaped: a key of the body may hold half a surrogate pair, which UTF-8 can't.
+    text = json.dumps({"detail": detail})
+    return Response(text, 422, media_type="application/json")
+
+
 async def _forbidden(_: Request, error: Exception) -> JSONResponse:
     problems = [str(each) for each in getattr(error, "problems", ())]
     return JSONResponse({"detail": "the config forbids it", "problems": problems}, 409)
@@ -250,6 +271,7 @@ def make_api(control: Control, telemetry: Telemetry) -> FastAPI:
     )
     app.state.control, app.state.telemetry = control, telemetry
     app.include_router(router)
+    app.add_exception_handler(RequestValidationError, _malformed)
     app.add_exception_handler(ChangeRefused, _refused)
     app.add_exception_handler(ConfigError, _forbidden)
     app.add_exception_handler(RevisionMismatch, _mismatch)

@@ -57,51 +57,56 @@ class WeakToken(GatewayError):
 class Token:
     """The admin token: from an environment variable, or from a file that may be replaced.
 
-    Only its digest is kept, so that neither a dump nor a log can show it.
+    Only its digest is kept, so that neither a dump nor a log can show it. White space around it
+    doesn't count. Raises WeakToken where it can't keep anybody out, or can't be read; but only at
+    the start: a file that is wrong later leaves the last token, and an empty one lets nobody in.
     """
 
     def __init__(self, config: AdminConfig, folder: Path) -> None:
         self._file = folder / config.token_file if config.token_file is not None else None
-        self._stamp: tuple[int, int] | None = None
+        self._stamp: tuple[int, int, int] | None = None
         self._digest: bytes | None = None
         if config.token_env is not None:
             self._take(os.environ.get(config.token_env, ""), f"${config.token_env}")
         elif self._file is not None:
-            self._read()
+            try:
+                self._read(self._file)
+            except (OSError, UnicodeDecodeError) as error:
+                raise WeakToken(f"{self._file}: the token can't be read ({error})") from None
+
+    @property
+    def expected(self) -> bool:
+        """Whether there may ever be one: a file that is empty now may be filled later."""
+        return self._file is not None or self._digest is not None
 
     @property
     def known(self) -> bool:
         """Whether there is a token at all; without one every page but the probes is off."""
+        if self._file is not None:
+            try:
+                self._read(self._file)
+            except (OSError, UnicodeDecodeError, WeakToken) as error:
+                logger.error("the admin token can't be read, the last one stays: %s", error)
         return self._digest is not None
 
-    def matches(self, given: str) -> bool:
+    def matches(self, given: bytes) -> bool:
         """Compare in constant time."""
-        self._read()
-        known = self._digest or b""
-        return hmac.compare_digest(_digest(given), known) and self._digest is not None
+        known = self.known
+        return hmac.compare_digest(hashlib.sha256(given).digest(), self._digest or b"") and known
 
-    def _read(self) -> None:
-        if self._file is None:
-            return
-        try:
-            found = self._file.stat()
-            stamp = (found.st_mtime_ns, found.st_ino)
-            if stamp != self._stamp:
-                self._take(self._file.read_text(encoding="utf-8").strip(), str(self._file))
-                self._stamp = stamp
-        except (OSError, UnicodeDecodeError, WeakToken) as error:
-            if self._digest is None:
-                raise WeakToken(f"{self._file}: the token can't be read ({error})") from None
-            logger.error("the admin token can't be read, the last one stays: %s", error)
+    def _read(self, file: Path) -> None:
+        found = file.stat()
+        stamp = (found.st_mtime_ns, found.st_ino, found.st_size)
+        if stamp != self._stamp:
+            # Whatever comes of it: the same content is looked at, and complained of, once.
+            self._stamp = stamp
+            self._take(file.read_text(encoding="utf-8"), str(file))
 
     def _take(self, text: str, source: str) -> None:
-        if text and len(text) < SHORTEST_TOKEN:
+        token = text.strip().encode("utf-8", "surrogateescape")
+        if token and len(token) < SHORTEST_TOKEN:
             raise WeakToken(f"{source} is shorter than {SHORTEST_TOKEN} characters")
-        self._digest = _digest(text) if text else None
-
-
-def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+        self._digest = hashlib.sha256(token).digest() if token else None
 
 
 class Failures:
@@ -154,7 +159,9 @@ class Door:
             return
         await self._app(scope, _Bounded(receive), headed)
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send, given: str | None) -> None:
+    async def _refuse(
+        self, scope: Scope, receive: Receive, send: Send, given: bytes | None
+    ) -> None:
         client = scope.get("client")
         address = client[0] if client else ""
         wait = self._failures.count(address) if given is not None else 0
@@ -203,7 +210,6 @@ def _header(scope: Scope, name: bytes) -> bytes | None:
     return found[0] if len(found) == 1 else None
 
 
-def _bearer(scope: Scope) -> str | None:
-    value = _header(scope, b"authorization")
-    kind, _, token = (value or b"").decode("latin-1").partition(" ")
-    return token.strip() if kind.lower() == "bearer" and token.strip() else None
+def _bearer(scope: Scope) -> bytes | None:
+    kind, _, token = (_header(scope, b"authorization") or b"").partition(b" ")
+    return token.strip() if kind.lower() == b"bearer" and token.strip() else None

@@ -22,13 +22,15 @@ class Pages:
         self.phase = Phase.STARTING
         self._prefix = prefix
         self._control = control
+        self._token = token
         self._door: ASGIApp | None = None
-        if token.known:
+        if token.expected:
             self._door = Door(make_api(control, telemetry), token)
 
     async def __call__(self, below: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request for the page `below` the prefix."""
-        if scope["type"] == "websocket" or below in PAGES or self._door is None:
+        door = self._door if self._token.known else None
+        if scope["type"] == "websocket" or below in PAGES or door is None:
             revision = self._control.snapshots.current.revision
             detail = {"revision": revision, **self._control.health()}
             await serve_probe(below, self.phase, detail, scope, receive, send)
@@ -36,4 +38,4 @@ class Pages:
         inner = {**scope, "root_path": scope.get("root_path", "") + self._prefix}
         for key in ("app", "router", "route", "endpoint"):
             inner.pop(key, None)
-        await self._door(inner, receive, send)
+        await door(inner, receive, send)

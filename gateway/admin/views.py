@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from gateway.observe.tally import HISTORY_SECONDS, Line, Moment, Totals, percentile, totals
 from gateway.overrides import ALL
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway.observe.metrics import Part
+    from gateway.overrides import Override
     from gateway.routing import Route
     from gateway.snapshot import Snapshot
     from gateway.store import Entry
@@ -55,11 +56,14 @@ def route_row(route: Route) -> dict[str, Any]:
 
 
 def overrides(snapshot: Snapshot) -> dict[str, Any]:
-    """Describe what beats the file just now."""
+    """Describe what beats the file just now, each with the ids that it holds for."""
+    held: dict[str, tuple[Override, list[str]]] = {}
+    for ident, override in snapshot.overrides.items():
+        held.setdefault(override.route, (override, []))[1].append(ident)
     return {
         "revision": snapshot.revision,
         "kill_switch": snapshot.policy.kill_switch,
-        "overrides": [each.as_json() for each in snapshot.overrides.values()],
+        "overrides": [{**each.as_json(), "holds_for": sorted(ids)} for each, ids in held.values()],
         "ignored": dict(snapshot.ignored),
     }
 
@@ -117,34 +121,38 @@ def _json_of(snapshot: Snapshot, ident: str) -> dict[str, Any] | None:
     return asdict(found) if found is not None else None
 
 
-Counted = dict[str, dict[str, tuple[Line, Line, dict[int, Moment]]]]
-"""By path template and method: what legacy and native have served, and when."""
+Counted = dict[str, dict[str, tuple[dict[str, Line], dict[int, Moment]]]]
+"""By path template and method: what each side has served, and when."""
 
 
 def _by_path(whole: Totals) -> Counted:
     found: Counted = {}
     for (method, label, side), line in whole.lines.items():
-        held = found.setdefault(label, {}).setdefault(method, (Line(), Line(), {}))
-        (held[1] if side == "native" else held[0]).add(line)
+        sides, _ = found.setdefault(label, {}).setdefault(method, ({}, {}))
+        sides.setdefault(side, Line()).add(line)
     for (method, label), moments in whole.history.items():
-        found.setdefault(label, {}).setdefault(method, (Line(), Line(), {}))[2].update(moments)
+        found.setdefault(label, {}).setdefault(method, ({}, {}))[1].update(moments)
     return found
 
 
 def _numbers(counted: Counted, label: str, method: str | None, now: float) -> dict[str, Any]:
     """Add up a route's methods: GET includes HEAD, None is all of them."""
-    legacy, native, moments = Line(), Line(), dict[int, Moment]()
+    sides = {"legacy": Line(), "native": Line(), "guard": Line()}
+    moments: dict[int, Moment] = {}
     for each, held in counted.get(label, {}).items():
         if method in (None, each) or (method == "GET" and each == "HEAD"):
-            legacy.add(held[0])
-            native.add(held[1])
-            for second, moment in held[2].items():
+            for side, line in held[0].items():
+                sides[side].add(line)
+            for second, moment in held[1].items():
                 moments.setdefault(second, Moment()).add(moment)
+    legacy, native = sides["legacy"], sides["native"]
     last = int(now)
     recent = [moments[s] for s in moments if last - RATE_SECONDS < s <= last]
     count = legacy.count + native.count
     return {
         "requests": count,
+        "refused": sides["guard"].count,
+        "failovers": legacy.reasons.get("failover", 0),
         "native_share": 100 * native.count / count if count else None,
         "rate": sum(m.legacy + m.native for m in recent) / RATE_SECONDS,
         "error_rate": sum(m.errors for m in recent) / RATE_SECONDS,
@@ -168,11 +176,8 @@ def _side(line: Line) -> dict[str, Any]:
 def config(snapshot: Snapshot, file: str, restart_required: Sequence[str]) -> dict[str, Any]:
     """Describe the config in force. It names where secrets are, and holds none."""
     values = snapshot.config.model_dump(mode="json")
-    if values["state"]:
-        parts = urlsplit(values["state"])
-        if parts.password or parts.username:
-            place = parts.netloc.rpartition("@")[2]
-            values["state"] = urlunsplit(parts._replace(netloc=f"***@{place}"))
+    if values["state"] and not values["state"].startswith("sqlite:"):
+        values["state"] = _without_secrets(values["state"])
     return {
         "revision": snapshot.revision,
         "file": file,
@@ -180,3 +185,12 @@ def config(snapshot: Snapshot, file: str, restart_required: Sequence[str]) -> di
         "config": values,
         "warnings": [str(problem) for problem in snapshot.warnings],
     }
+
+
+def _without_secrets(url: str) -> str:
+    """Leave out whatever may hold a password: the user's part, and all of a query but `prefix`."""
+    parts = urlsplit(url)
+    _, at, host = parts.netloc.rpartition("@")
+    shown = [f"{k}={v if k == 'prefix' else '***'}" for k, v in parse_qsl(parts.query)]
+    kept = parts._replace(netloc=f"***@{host}" if at else host, query="&".join(shown))
+    return urlunsplit(kept)

@@ -160,7 +160,7 @@ class Local:
         """Write to the store."""
 
         async def ask(control: Control) -> Changed:
-            return await control.change(wanted, revision)
+            return await control.change(wanted, None if revision is None else [revision])
 
         try:
             changed = self._run(ask)
@@ -195,7 +195,7 @@ class Local:
         control = self._gateway.control
 
         async def go() -> T:
-            await control.start()
+            await control.open()
             try:
                 return await ask(control)
             finally:

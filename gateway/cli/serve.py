@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import sys
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import uvicorn
+from uvicorn.config import LOGGING_CONFIG
 
 from gateway.app import Gateway
 from gateway.cli.output import ConfigArgument, chosen, fail
@@ -70,6 +72,7 @@ def serve(
         "root_path": root_path,
         "timeout_graceful_shutdown": graceful_timeout,
         "access_log": access_log,
+        "log_config": _LOGGING,
     }
     if workers == 1:
         server = _Server(
@@ -85,6 +88,29 @@ def serve(
     listener.close()
     os.environ["GATEWAY_CONFIG"] = str(path.resolve())
     uvicorn.run("gateway.asgi:app", host=host, port=port, workers=workers, **settings)
+
+
+class Unheard(logging.Filter):
+    """Lets a record through only where the apps have set up no logging that would show it."""
+
+    def filter(self, _: logging.LogRecord) -> bool:
+        """Tell whether nobody else would write it."""
+        return not logging.getLogger().handlers
+
+
+#: uvicorn's own, and in the same form what the gateway has to say: reloads, overrides, failures.
+_LOGGING: dict[str, Any] = {
+    **LOGGING_CONFIG,
+    "filters": {"unheard": {"()": "gateway.cli.serve.Unheard"}},
+    "handlers": {
+        **LOGGING_CONFIG["handlers"],
+        "gateway": {**LOGGING_CONFIG["handlers"]["default"], "filters": ["unheard"]},
+    },
+    "loggers": {
+        **LOGGING_CONFIG["loggers"],
+        "gateway": {"handlers": ["gateway"], "level": "INFO"},
+    },
+}
 
 
 class _Server(uvicorn.Server):

@@ -53,7 +53,7 @@ def fields_of(exchange: Exchange) -> dict[str, Any]:
         "path": _one_line(exchange.path),
         "route": route.label if route is not None else None,
         "rule": route.rule.id if route is not None and route.rule is not None else None,
-        "backend": decision.backend.value,
+        "backend": decision.side,
         "reason": decision.reason.value,
         "status": exchange.status or None,
         "duration_ms": round(exchange.duration * 1000, 3),

@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from gateway.routing import Backend
+from gateway.routing import Backend, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,7 +28,7 @@ _METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"
 _CLASSES = ("aborted", "1xx", "2xx", "3xx", "4xx", "5xx")
 
 Key = tuple[str, str, str]
-"""Method, path template (empty: no route) and side."""
+"""Method, path template (empty: no route) and side: legacy, native, or guard (it refused)."""
 
 
 @dataclass(slots=True)
@@ -84,6 +84,7 @@ class Tally:
         # A route's line by its identity: only valid for the table that holds the route.
         self._legacy: dict[int, Line] = {}
         self._native: dict[int, Line] = {}
+        self._guard: dict[int, Line] = {}
         self._counted: dict[Key, tuple[int, int]] = {}
 
     def note(
@@ -100,7 +101,11 @@ class Tally:
             self._table = table
             self._legacy.clear()
             self._native.clear()
-        lines = self._native if decision.backend is Backend.NATIVE else self._legacy
+            self._guard.clear()
+        if decision.backend is Backend.LEGACY:
+            lines = self._legacy
+        else:
+            lines = self._guard if decision.reason is Reason.GUARD else self._native
         route = match.route
         line = lines.get(id(route)) if route is not None else None
         if line is None:
@@ -120,9 +125,9 @@ class Tally:
         route = match.route
         if route is None:
             named = method if method in _METHODS else "other"
-            key = (named, "", decision.backend.value)
+            key = (named, "", decision.side)
         else:
-            key = (route.method, route.label, decision.backend.value)
+            key = (route.method, route.label, decision.side)
         return self.lines.setdefault(key, Line())
 
     def tick(self, second: int) -> None:
@@ -139,7 +144,7 @@ class Tally:
             moment = seconds[-1][1]
             if key[2] == "native":
                 moment.native += count - known[0]
-            else:
+            elif key[2] == "legacy":
                 moment.legacy += count - known[0]
             moment.errors += errors - known[1]
 

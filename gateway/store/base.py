@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+import secrets
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from gateway.exceptions import GatewayError
-from gateway.overrides import Held
+from gateway.overrides import Held, merged
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from gateway.overrides import Override
 
@@ -50,11 +51,16 @@ class Change:
     entries: Sequence[Entry] = field(default=())
 
 
+Step: TypeAlias = "Callable[[Held], tuple[Held, Sequence[Entry]]]"
+"""From what is held to what shall be held, and what the audit trail says of it."""
+
+
 class Store(Protocol):
     """Keeps overrides and the audit trail, for all workers of a host or all replicas.
 
     Every method may block and is called on a thread of its own; each raises StoreDown where the
-    store can't do it. One object is used by one thread at a time.
+    store can't do it, also where what it holds can't be understood. One object is used by one
+    thread at a time.
     """
 
     url: str
@@ -65,34 +71,54 @@ class Store(Protocol):
         ...
 
     def read(self) -> Held:
-        """Return what is held; an empty Held where nothing ever was."""
+        """Return what is held; an empty Held where nothing ever was. Writes nothing."""
         ...
 
-    def wait(self, sequence: int, seconds: float) -> bool:
-        """Return True as soon as the sequence isn't `sequence` any more, False after `seconds`."""
+    def wait(self, mark: str, seconds: float) -> bool:
+        """Return True as soon as the state isn't the one of `mark`, False after `seconds`."""
         ...
 
     def interrupt(self) -> None:
         """Let a `wait` on another thread return False soon; it never waits again."""
         ...
 
-    def write(self, change: Change, expected: int | None = None) -> Held:
-        """Carry out a change as one step, and return what is held then.
+    def step(self, take: Step) -> Held:
+        """Go from what is held to what `take` makes of it, as one step with its entries.
 
-        Raises StoreConflict where `expected` is given and isn't the sequence.
+        Where `take` gives back the very object that it was given, nothing is written. It may be
+        called again if somebody else was quicker. What it raises leaves everything as it is.
         """
         ...
 
-    def restore(self, held: Held, entry: Entry) -> Held:
-        """Put back what the store has lost: only if its sequence is below that of `held`."""
-        ...
+    def write(self, change: Change, expected: Held | None = None) -> Held:
+        """Carry out a change as one step, and return what is held then.
+
+        Raises StoreConflict where `expected` is given and something else is held.
+        """
+
+        def take(held: Held) -> tuple[Held, Sequence[Entry]]:
+            if expected is not None and expected.mark != held.mark:
+                raise StoreConflict(f"the overrides are at {held.mark}, not at {expected.mark}")
+            return after(held, change), change.entries
+
+        return self.step(take)
+
+    def restore(self, ours: Held, entry: Entry) -> Held:
+        """Put back what the store has lost of `ours`; where it has lost nothing, write nothing."""
+
+        def take(held: Held) -> tuple[Held, Sequence[Entry]]:
+            if held.includes(ours):
+                return held, ()
+            return merged(ours, held, new_generation()), [entry]
+
+        return self.step(take)
 
     def note(self, entry: Entry) -> None:
         """Add a line to the audit trail without changing anything."""
         ...
 
-    def audit(self, limit: int, route: str | None = None) -> list[Entry]:
-        """Return the last `limit` entries, the newest first."""
+    def audit(self, limit: int, routes: Collection[str] | None = None) -> list[Entry]:
+        """Return the last `limit` entries, of these routes or of all, the newest first."""
         ...
 
     def close(self) -> None:
@@ -105,8 +131,19 @@ def entry_of(data: dict[str, Any]) -> Entry:
     return Entry(**{name: data[name] for name in Entry.__dataclass_fields__ if name in data})
 
 
+def new_generation() -> str:
+    """Name a store's new life."""
+    return secrets.token_hex(4)
+
+
 def after(held: Held, change: Change) -> Held:
     """Return what is held after a change."""
     gone = {*change.drop, *(each.route for each in change.put)}
     kept = tuple(each for each in held.overrides if each.route not in gone)
-    return Held(held.sequence + 1, (*kept, *change.put))
+    return replace(
+        held,
+        sequence=held.sequence + 1,
+        overrides=(*kept, *change.put),
+        generation=held.generation or new_generation(),
+        at=max([held.at, *(e.at for e in change.entries), *(o.since for o in change.put)]),
+    )

@@ -16,11 +16,11 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import redis
 
-from gateway.overrides import Held, Override
-from gateway.store.base import Change, Entry, StoreConflict, StoreDown, after, entry_of
+from gateway.overrides import Held
+from gateway.store.base import Entry, Step, Store, StoreDown, entry_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ POLL_SECONDS = 0.2
 TIMEOUT_SECONDS = 2.0
 
 
-class RedisStore:
+class RedisStore(Store):
     """Overrides in the Redis at `url`; its keys start with the query's `prefix`, or `gateway`.
 
     `rediss://` means TLS. A password may stand in the URL and is never shown.
@@ -64,11 +64,11 @@ class RedisStore:
         """Return what is held."""
         return self._asked(lambda: _parse(self._client.get(self._held)))
 
-    def wait(self, sequence: int, seconds: float) -> bool:
+    def wait(self, mark: str, seconds: float) -> bool:
         """Wait to be told of a change, and look by oneself now and then."""
         deadline = time.monotonic() + seconds
         while True:
-            if self._asked(lambda: _parse(self._client.get(self._held))).sequence != sequence:
+            if self._asked(lambda: _parse(self._client.get(self._held))).mark != mark:
                 return True
             left = deadline - time.monotonic()
             if left <= 0 or self._over.is_set():
@@ -88,39 +88,21 @@ class RedisStore:
             return  # what was published meanwhile is found by looking
         self._told.get_message(timeout=seconds)
 
-    def write(self, change: Change, expected: int | None = None) -> Held:
+    def step(self, take: Step) -> Held:
         """Carry out a change as one transaction (WATCH, MULTI)."""
+        return self._asked(lambda: self._transact(take))
 
-        def step(held: Held) -> tuple[Held, Sequence[Entry]]:
-            if expected is not None and expected != held.sequence:
-                raise StoreConflict(f"the overrides are at {held.sequence}, not at {expected}")
-            return after(held, change), change.entries
-
-        return self._asked(lambda: self._transact(step))
-
-    def restore(self, held: Held, entry: Entry) -> Held:
-        """Put back what Redis has lost."""
-
-        def step(found: Held) -> tuple[Held, Sequence[Entry]]:
-            if found.sequence >= held.sequence:
-                return found, []
-            return replace(held, sequence=held.sequence + 1), [entry]
-
-        return self._asked(lambda: self._transact(step))
-
-    def _transact(self, step: Callable[[Held], tuple[Held, Sequence[Entry]]]) -> Held:
+    def _transact(self, take: Step) -> Held:
         with self._client.pipeline() as pipe:
             while True:
                 try:
                     pipe.watch(self._held)  # type: ignore[no-untyped-call]
                     found = _parse(pipe.get(self._held))
-                    held, entries = step(found)
+                    held, entries = take(found)
                     if held is found:
                         return held
                     pipe.multi()
-                    overrides = [each.as_json() for each in held.overrides]
-                    value = json.dumps({"sequence": held.sequence, "overrides": overrides})
-                    pipe.set(self._held, value)
+                    pipe.set(self._held, json.dumps(held.as_json()))
                     for each in entries:
                         entry = asdict(replace(each, sequence=held.sequence))
                         pipe.xadd(self._audit, {"route": each.route, "entry": json.dumps(entry)})
@@ -137,16 +119,16 @@ class RedisStore:
         fields: Any = {"route": entry.route, "entry": line}
         self._asked(lambda: self._client.xadd(self._audit, fields))
 
-    def audit(self, limit: int, route: str | None = None) -> list[Entry]:
+    def audit(self, limit: int, routes: Collection[str] | None = None) -> list[Entry]:
         """Return the last entries."""
-        count = limit if route is None else None
-        rows: Any = self._asked(lambda: self._client.xrevrange(self._audit, count=count))
-        found = [
-            entry_of(json.loads(fields["entry"]))
-            for _, fields in rows
-            if route in (None, fields["route"])
-        ]
-        return found[:limit]
+        count = limit if routes is None else None
+
+        def ask() -> list[Entry]:
+            rows: Any = self._client.xrevrange(self._audit, count=count)
+            kept = (f["entry"] for _, f in rows if routes is None or f["route"] in routes)
+            return [entry_of(json.loads(each)) for each in kept]
+
+        return self._asked(ask)[:limit]
 
     def close(self) -> None:
         """Close the connections."""
@@ -158,13 +140,10 @@ class RedisStore:
     def _asked(self, ask: Callable[[], T]) -> T:
         try:
             return ask()
-        except (redis.RedisError, OSError, ValueError, KeyError) as error:
+        except (redis.RedisError, OSError, ValueError, TypeError, KeyError) as error:
             self.close()
             raise StoreDown(f"{self.url}: {type(error).__name__}: {error}") from error
 
 
 def _parse(value: Any) -> Held:
-    if value is None:
-        return Held()
-    data = json.loads(value)
-    return Held(data["sequence"], tuple(Override.of_json(each) for each in data["overrides"]))
+    return Held.of_json(json.loads(value)) if value is not None else Held()

@@ -14,11 +14,11 @@ import time
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from gateway.overrides import Held, Override
-from gateway.store.base import Change, Entry, StoreConflict, StoreDown, after, entry_of
+from gateway.overrides import Held
+from gateway.store.base import Entry, Step, Store, StoreDown, entry_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
 #: How often other processes' changes are looked for, in seconds.
@@ -27,8 +27,8 @@ POLL_SECONDS = 0.2
 BUSY_SECONDS = 5.0
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS held (one INTEGER PRIMARY KEY CHECK (one = 1),
-                                 sequence INTEGER NOT NULL, overrides TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS state (one INTEGER PRIMARY KEY CHECK (one = 1),
+                                  mark TEXT NOT NULL, held TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS audit (number INTEGER PRIMARY KEY AUTOINCREMENT,
                                   route TEXT NOT NULL, entry TEXT NOT NULL);
 CREATE TRIGGER IF NOT EXISTS audit_is_kept BEFORE DELETE ON audit
@@ -38,7 +38,7 @@ CREATE TRIGGER IF NOT EXISTS audit_is_as_written BEFORE UPDATE ON audit
 """
 
 
-class SqliteStore:
+class SqliteStore(Store):
     """Overrides in the file at `path`; its folder is made where it is missing."""
 
     def __init__(self, path: Path) -> None:
@@ -57,13 +57,13 @@ class SqliteStore:
         with self._reading() as connection:
             return Held() if connection is None else _read(connection)
 
-    def wait(self, sequence: int, seconds: float) -> bool:
-        """Look again and again for another sequence."""
+    def wait(self, mark: str, seconds: float) -> bool:
+        """Look again and again for another state."""
         deadline = time.monotonic() + seconds
         while True:
             with self._reading() as connection:
-                found = _sequence(connection) if connection is not None else 0
-            if found != sequence:
+                found = _mark(connection) if connection is not None else Held().mark
+            if found != mark:
                 return True
             left = deadline - time.monotonic()
             if left <= 0 or self._over.wait(min(POLL_SECONDS, left)):
@@ -73,42 +73,36 @@ class SqliteStore:
         """End a wait."""
         self._over.set()
 
-    def write(self, change: Change, expected: int | None = None) -> Held:
+    def step(self, take: Step) -> Held:
         """Carry out a change in one transaction."""
         with self._writing() as connection:
-            held = _read(connection)
-            if expected is not None and expected != held.sequence:
-                raise StoreConflict(f"the overrides are at {held.sequence}, not at {expected}")
-            held = after(held, change)
-            _keep(connection, held, change.entries)
-            return held
-
-    def restore(self, held: Held, entry: Entry) -> Held:
-        """Put back what the file has lost: somebody has deleted it, or put an old one there."""
-        with self._writing() as connection:
             found = _read(connection)
-            if found.sequence >= held.sequence:
-                return found
-            held = replace(held, sequence=held.sequence + 1)
-            _keep(connection, held, [entry])
+            held, entries = take(found)
+            if held is not found:
+                connection.execute(
+                    "INSERT OR REPLACE INTO state VALUES (1, ?, ?)",
+                    (held.mark, json.dumps(held.as_json())),
+                )
+                _write_down(connection, entries, held.sequence)
             return held
 
     def note(self, entry: Entry) -> None:
         """Add a line to the audit trail."""
         with self._writing() as connection:
-            _write_down(connection, [entry], _sequence(connection))
+            _write_down(connection, [entry], _read(connection).sequence)
 
-    def audit(self, limit: int, route: str | None = None) -> list[Entry]:
+    def audit(self, limit: int, routes: Collection[str] | None = None) -> list[Entry]:
         """Return the last entries."""
         with self._reading() as connection:
             if connection is None:
                 return []
             rows = connection.execute(
-                "SELECT entry FROM audit WHERE ?1 IS NULL OR route = ?1"
+                "SELECT entry FROM audit"
+                " WHERE ?1 IS NULL OR route IN (SELECT value FROM json_each(?1))"
                 " ORDER BY number DESC LIMIT ?2",
-                (route, limit),
+                (None if routes is None else json.dumps(list(routes)), limit),
             ).fetchall()
-        return [entry_of(json.loads(row[0])) for row in rows]
+            return [entry_of(json.loads(row[0])) for row in rows]
 
     def close(self) -> None:
         """Close the file."""
@@ -138,7 +132,7 @@ class SqliteStore:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError, ValueError) as error:
+        except (sqlite3.Error, OSError, ValueError, TypeError) as error:
             with contextlib.suppress(sqlite3.Error):
                 self.close()
             raise StoreDown(f"{self.url}: {error}") from error
@@ -161,9 +155,12 @@ class SqliteStore:
             self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
         try:
-            if make or inode is not None:
+            if make:
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.executescript(_SCHEMA)
+            elif not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+                connection.close()
+                return None
         except BaseException:
             connection.close()
             raise
@@ -172,22 +169,14 @@ class SqliteStore:
         return connection
 
 
-def _sequence(connection: sqlite3.Connection) -> int:
-    row = connection.execute("SELECT sequence FROM held").fetchone()
-    return int(row[0]) if row is not None else 0
+def _mark(connection: sqlite3.Connection) -> str:
+    row = connection.execute("SELECT mark FROM state").fetchone()
+    return str(row[0]) if row is not None else Held().mark
 
 
 def _read(connection: sqlite3.Connection) -> Held:
-    row = connection.execute("SELECT sequence, overrides FROM held").fetchone()
-    if row is None:
-        return Held()
-    return Held(int(row[0]), tuple(Override.of_json(each) for each in json.loads(row[1])))
-
-
-def _keep(connection: sqlite3.Connection, held: Held, entries: Sequence[Entry]) -> None:
-    overrides = json.dumps([each.as_json() for each in held.overrides])
-    connection.execute("INSERT OR REPLACE INTO held VALUES (1, ?, ?)", (held.sequence, overrides))
-    _write_down(connection, entries, held.sequence)
+    row = connection.execute("SELECT held FROM state").fetchone()
+    return Held.of_json(json.loads(row[0])) if row is not None else Held()
 
 
 def _write_down(connection: sqlite3.Connection, entries: Sequence[Entry], sequence: int) -> None:

@@ -154,9 +154,102 @@ def test_a_body_that_is_too_long_is_not_read(url: str) -> None:
 
 
 def test_an_old_revision_changes_nothing(url: str) -> None:
-    for tag in ('"000000000000-0"', "000000000000-0", '"x', "W/x", '"' * 50):
+    current = httpx.get(f"{url}/-/overrides", headers=RIGHT).headers["etag"]
+    for tag in ('"000000000000-0"', "000000000000-0", '"x', "W/x", '"' * 50, f"W/{current}", ","):
         headers = {**RIGHT, "If-Match": tag}
         assert httpx.post(f"{url}/-/overrides", json=SET, headers=headers).status_code == 412
+
+
+def test_if_match_is_a_list_on_any_number_of_lines(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GATEWAY_TEST_TOKEN", TOKEN)
+    monkeypatch.setenv("GATEWAY_STATE", f"sqlite:///{tmp_path}/state.db")
+    with serve(gateway()) as url:
+        for number in range(3):
+            current = httpx.get(f"{url}/-/overrides", headers=RIGHT).headers["etag"]
+            tags = [f'"x", {current}', f'"x" ,{current},', current.strip('"')][number]
+            lines = [*RIGHT.items(), ("If-Match", '"old"'), ("If-Match", tags)]
+            body = {"route": "/a", "cutover": "canary", "weight": number}
+            answer = httpx.post(f"{url}/-/overrides", json=body, headers=lines)
+            assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"route": "/a", "cutover": "canary", "weight": NaN}',
+        b'{"route": "/a", "cutover": "canary", "weight": 1e400}',
+        b'{"route": "/a", "cutover": "native", "seconds": Infinity}',
+        b'{"route": "/a", "cutover": "native", "seconds": 1e400}',
+        b'{"route": "/a", "cutover": "native", "seconds": 1e300}',
+        b'{"route": "/a", "cutover": "native", "reason": "\\ud800"}',
+        b'{"route": "/a", "cutover": "native", "\\ud800": 1}',
+        b'{"route": "\\udfff", "cutover": "native"}',
+    ],
+)
+def test_what_json_cannot_say_is_refused_and_not_repeated(url: str, body: bytes) -> None:
+    headers = {**RIGHT, "Content-Type": "application/json"}
+    answer = httpx.post(f"{url}/-/overrides", content=body, headers=headers)
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0].keys() == {"loc", "msg", "type"}
+    assert httpx.get(f"{url}/-/overrides", headers=RIGHT).json()["overrides"] == []
+
+
+@pytest.mark.parametrize("token", ["ein-schlüssel-mit-ümläuten", f" {TOKEN}\n"])
+def test_a_token_is_compared_as_it_was_meant(token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_TEST_TOKEN", token)
+    with serve(gateway()) as url:
+        bearer = [(b"authorization", b"Bearer " + token.strip().encode())]
+        assert httpx.get(f"{url}/-/routes", headers=bearer).status_code == 200
+
+
+def test_a_token_file_may_be_empty_or_wrong_for_a_while(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("")
+    config = {"token_file": str(file)}
+    with serve(gateway(admin=config)) as url:
+
+        def asked(token: str) -> int:
+            headers = {"Authorization": f"Bearer {token}"}
+            return httpx.get(f"{url}/-/routes", headers=headers).status_code
+
+        assert asked(TOKEN) == 404
+        file.write_text(f"{TOKEN}\n")
+        assert asked(TOKEN) == 200
+        file.write_text("short")
+        assert (asked(TOKEN), asked("short")) == (200, 401), "the last one stays"
+        file.write_text("")
+        assert asked(TOKEN) == 404
+        file.write_text("short")
+        assert (asked(TOKEN), asked("short")) == (404, 404)
+        file.unlink()
+        assert asked(TOKEN) == 404
+        file.write_text(TOKEN[::-1])
+        assert (asked(TOKEN), asked(TOKEN[::-1])) == (401, 200)
+
+
+def test_no_page_shows_the_stores_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_TEST_TOKEN", TOKEN)
+    monkeypatch.delenv("GATEWAY_STATE", raising=False)
+    state = "redis://ann:secret-one@localhost:1/0?prefix=shop&password=secret-two"
+    with serve(gateway(state=state)) as url:
+        for page in PAGES:
+            text = httpx.get(f"{url}/-{page}", headers=RIGHT).text
+            assert "secret-" not in text
+        shown = httpx.get(f"{url}/-/config", headers=RIGHT).json()["config"]["state"]
+        assert shown == "redis://***@localhost:1/0?prefix=shop&password=***"
+
+
+@pytest.mark.parametrize("state", ["redis://h:notaport/0", "redis://:p/x@h", "redis://[::1/0"])
+def test_a_store_that_is_no_url_is_a_problem_of_the_config(
+    state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GATEWAY_STATE", raising=False)
+    with pytest.raises(ConfigError) as wrong:
+        gateway(state=state)
+    assert "state" in str(wrong.value)
+    assert state not in str(wrong.value), "it may hold a password"
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ pytestmark = pytest.mark.network
 def gateway(running: Server, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
     """Run the command line against a running gateway."""
     env = {**os.environ, "GATEWAY_URL": running.url, "GATEWAY_ADMIN_TOKEN": TOKEN, **environ}
+    env.pop("GATEWAY_STATE", None)  # the store is the server's
     return subprocess.run(
         [sys.executable, "-m", "gateway", *words],
         capture_output=True, text=True, env=env, cwd=running.folder, timeout=60, check=False,
@@ -347,6 +348,84 @@ def test_if_match(tmp_path: Path) -> None:
         again = running.ask("POST", "/rollback", json={"all": True}, headers={"If-Match": tag})
         assert again.status_code == 412
         assert running.ask("GET", "/overrides").headers["etag"] == first.headers["etag"]
+
+
+def test_an_end_that_falls_into_an_outage_is_kept(tmp_path: Path) -> None:
+    """Store up or not, and however short: an override is over when its time is."""
+    with server(tmp_path) as running:
+
+        def side() -> str:
+            return httpx.get(f"{running.url}/a").headers["x-served-by"]
+
+        running.post("/overrides", {"route": "a", "cutover": "native", "seconds": 0.001})
+        wait_until(lambda: side() == "legacy", 2)
+        running.post("/overrides", {"route": "a", "cutover": "native", "seconds": 2})
+        assert side() == "native"
+        state = tmp_path / ".gateway" / "state.db"
+        kept = {file: file.read_bytes() for file in state.parent.iterdir()}
+        for file in kept:
+            file.unlink()
+        state.write_bytes(b"no database at all, for as long as it takes" * 100)
+        wait_until(lambda: "down" in httpx.get(f"{running.url}/-/ready").json()["store"], 5)
+        wait_until(lambda: side() == "legacy", 5)
+        assert "down" in httpx.get(f"{running.url}/-/ready").json()["store"]
+
+
+def test_a_store_that_is_lost_and_written_to_first_agrees_again(tmp_path: Path) -> None:
+    """The same number with other contents; and the rollback made meanwhile isn't lost."""
+    with server(tmp_path) as running:
+        running.post("/overrides", {"route": "a", "cutover": "native"})
+        before = running.ask("GET", "/overrides").json()["revision"]
+        os.killpg(running.process.pid, signal.SIGSTOP)
+        for file in (tmp_path / ".gateway").iterdir():
+            file.unlink()
+        done = gateway(running, "rollback", "b", "--config", "gateway.yaml", GATEWAY_URL="")
+        assert done.returncode == 0, done.stderr
+        os.killpg(running.process.pid, signal.SIGCONT)
+        wait_until(lambda: httpx.get(f"{running.url}/b").headers["x-served-by"] == "legacy")
+        assert httpx.get(f"{running.url}/a").headers["x-served-by"] == "native"
+        assert running.ask("GET", "/overrides").json()["revision"] != before
+        actions = [each["action"] for each in running.ask("GET", "/audit").json()["entries"]]
+        assert actions == ["restore", "rollback"]
+        # The command line reads the same store, and writes nothing by looking.
+        state = (tmp_path / ".gateway" / "state.db").read_bytes()
+        for words in (("status",), ("audit",)):
+            done = gateway(running, *words, "--config", "gateway.yaml", GATEWAY_URL="")
+            assert done.returncode == 0, done.stderr
+        assert (tmp_path / ".gateway" / "state.db").read_bytes() == state
+
+
+def test_a_change_right_after_an_edit_is_meant_for_the_edited_file(tmp_path: Path) -> None:
+    with server(tmp_path) as running:
+        for weight in (1, 2, 3):
+            changed = RULES.replace("/a, cutover: legacy", f"/a, cutover: canary, weight: {weight}")
+            (tmp_path / "gateway.yaml").write_text(CONFIG + changed)
+            running.post("/overrides", {"route": "a", "cutover": "native"})
+            time.sleep(0.8)
+            assert httpx.get(f"{running.url}/a").headers["x-served-by"] == "native"
+
+
+def test_the_audit_trail_of_a_route_has_what_was_asked_for_its_rule(tmp_path: Path) -> None:
+    with server(tmp_path) as running:
+        running.post("/overrides", {"route": "a", "cutover": "native"})
+        running.post("/overrides", {"route": "GET /c", "cutover": "native"})
+        running.post("/rollback", {"all": True})
+
+        def told(route: str) -> set[tuple[str, str]]:
+            entries = running.ask("GET", "/audit", params={"route": route}).json()["entries"]
+            return {(each["action"], each["route"]) for each in entries}
+
+        assert told("GET /a") == told("a") == {("set", "a"), ("rollback", "*")}
+        assert ("set", "GET /c") in told("/c")
+        nobody = running.ask("GET", "/audit", params={"route": "nobody"})
+        assert (nobody.status_code, "no rule or route" in nobody.text) == (422, True)
+
+
+def test_a_reload_says_that_it_worked(tmp_path: Path) -> None:
+    with server(tmp_path) as running:
+        changed = RULES.replace("/a, cutover: legacy", "/a, cutover: native")
+        (tmp_path / "gateway.yaml").write_text(CONFIG + changed)
+        wait_until(lambda: "is in force" in running.log(), 5)
 
 
 # -- the command line ---------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,12 +11,13 @@ from fastapi import FastAPI
 from flask import Flask
 
 from gateway import Gateway
+from gateway.admin.views import overrides as overrides_of
 from gateway.building import Builder
 from gateway.changes import ChangeRefused, Wanted, ended, outlived, plan
 from gateway.cutover import decide
 from gateway.loading import load_mapping
 from gateway.native import NativeApp
-from gateway.overrides import ALL, Held, Override, outdated, resolve, said
+from gateway.overrides import ALL, Held, Override, merged, outdated, resolve, said
 from gateway.routing import Backend, Coverage, Reason, scope_of
 from gateway.store import after
 
@@ -124,7 +127,7 @@ def test_what_has_expired_is_out_of_force() -> None:
     assert not snapshot.policy.kill_switch
     change = ended(held, NOW)
     assert change is not None
-    assert after(held, change) == Held(2)
+    assert after(held, change).overrides == ()
     assert {entry.action for entry in change.entries} == {"expire"}
     assert ended(Held(1, (override("users", expires=NOW + 1),)), NOW) is None
 
@@ -186,6 +189,52 @@ def test_clearing() -> None:
     assert planned(Wanted("clear", "/users/me"), held).overrides != held.overrides
 
 
+def test_clearing_a_get_clears_its_head() -> None:
+    held = planned(Wanted("set", "GET /users/me", "native"))
+    assert {e.route for e in held.overrides} == {"GET /users/me", "HEAD /users/me"}
+    assert planned(Wanted("clear", "GET /users/me"), held).overrides == ()
+
+
+def refused(wanted: Wanted, held: Held, config: dict[str, Any] = CONFIG) -> str:
+    table = build(held, config).table
+    with pytest.raises(ChangeRefused) as why:
+        plan(wanted, load_mapping(config, {}).config, table, held, NOW)
+    return str(why.value)
+
+
+def test_nothing_is_set_over_a_rollback() -> None:
+    """It stays until somebody clears it: also with its rule set, or for a while."""
+    held = planned(Wanted("rollback", "GET /users/me", author="ann", reason="wrong totals"))
+    for wanted in (
+        Wanted("set", "GET /users/me", "native", seconds=60),
+        Wanted("set", "/users/me", "canary", 5.0),
+    ):
+        assert "was rolled back by ann (wrong totals): clear that first" in refused(wanted, held)
+    config = load_mapping(CONFIG, {}).config
+    found = plan(Wanted("set", "users", "native"), config, build(held).table, held, NOW)
+    assert found.skipped == ("GET /users/me", "HEAD /users/me")
+    snapshot = build(after(held, found.change))
+    assert served(snapshot, "/users/me")[0] is Backend.LEGACY
+    assert served(snapshot, "/users/1")[0] is Backend.NATIVE
+    held = planned(Wanted("rollback", "users"), held)
+    assert len(held.overrides) == 3, "a route's own rollback isn't lost in its rule's"
+    assert "'users' was rolled back" in refused(Wanted("set", "GET /users/{id}", "native"), held)
+    assert "--all was rolled" in refused(
+        Wanted("set", None, "legacy"), planned(Wanted("rollback", None))
+    )
+
+
+def test_what_a_set_ends_is_written_down() -> None:
+    held = planned(Wanted("set", "GET /users/me", "native"))
+    config = load_mapping(CONFIG, {}).config
+    found = plan(Wanted("set", "users", "canary", 50.0), config, build(held).table, held, NOW)
+    assert [(e.action, e.route, e.before, e.after) for e in found.change.entries] == [
+        ("set", "users", "canary 10%", "canary 50%"),
+        ("drop", "GET /users/me", "native", "canary 50%"),
+        ("drop", "HEAD /users/me", "native", "canary 50%"),
+    ]
+
+
 def test_rolling_back_all_leaves_what_only_native_has() -> None:
     config = load_mapping(CONFIG, {}).config
     found = plan(Wanted("rollback", None), config, build().table, Held(), NOW)
@@ -204,6 +253,9 @@ def test_rolling_back_all_leaves_what_only_native_has() -> None:
         (Wanted("set", "users", "canary", 101.0), "0 to 100"),
         (Wanted("set", "users", "canary", float("nan")), "0 to 100"),
         (Wanted("set", "users", "native", seconds=0), "longer"),
+        (Wanted("set", "users", "native", seconds=float("inf")), "at most 366 days"),
+        (Wanted("set", "users", "native", reason="a\x1b[2J"), "printable"),
+        (Wanted("clear", "users", author="a\nb"), "printable"),
         (Wanted("set", None, "native"), "legacy only"),
         (Wanted("set", "/new", "legacy"), "only one side"),
         (Wanted("clear", "nothing-like-it"), "there is no rule or route"),
@@ -241,6 +293,52 @@ def test_a_rollback_outlives_its_rules_name() -> None:
     assert snapshot.ignored == {"u": "no rule or route has this name any more"}
 
 
-def planned_with(config: dict[str, Any], wanted: Wanted) -> Held:
-    table = build(config=config).table
-    return after(NOTHING, plan(wanted, load_mapping(config, {}).config, table, NOTHING, NOW).change)
+def planned_with(config: dict[str, Any], wanted: Wanted, held: Held = NOTHING) -> Held:
+    table = build(held, config).table
+    return after(held, plan(wanted, load_mapping(config, {}).config, table, held, NOW).change)
+
+
+def test_a_rollback_whose_rule_is_gone_is_cleared_by_its_routes() -> None:
+    config = {"version": 1, "routes": [{"name": "u", "prefix": "/users", "cutover": "native"}]}
+    renamed = {"version": 1, "routes": [{"name": "v", "prefix": "/users", "cutover": "native"}]}
+    held = planned_with(config, Wanted("rollback", "u"))
+    assert "'u' was rolled back" in refused(Wanted("set", "GET /users/me", "native"), held, renamed)
+    found = overrides_of(build(held, renamed))["overrides"]
+    assert [(each["route"], len(each["holds_for"])) for each in found] == [("u", 6)]
+    one = planned_with(renamed, Wanted("clear", "/users/me"), held)
+    assert served(build(one, renamed), "/users/me")[0] is Backend.NATIVE
+    assert served(build(one, renamed), "/users/1")[0] is Backend.LEGACY
+    for route in ("v", "u", None):
+        assert planned_with(renamed, Wanted("clear", route), held).overrides == ()
+    assert planned_with(renamed, Wanted("clear", "/users/<int:id>"), one).overrides == ()
+
+
+def test_what_two_lives_of_a_store_know_is_put_together() -> None:
+    ours = Held(9, (override("a", since=1.0), override("r", "native", since=2.0)), "one", 5.0)
+    found = Held(
+        9,
+        (
+            override("a", "native", since=6.0),
+            override("rule", kind="rollback", since=7.0, covers=("r",)),
+            override("cleared", since=4.0),
+        ),
+        "two",
+        7.0,
+        (("zero", 3),),
+    )
+    whole = merged(ours, found, "three")
+    assert {(e.route, e.cutover) for e in whole.overrides} == {("a", "native"), ("rule", "legacy")}
+    assert (whole.sequence, whole.at) == (10, 7.0)
+    assert dict(whole.ancestors) == {"zero": 3, "one": 9, "two": 9}
+    for less in (ours, found, Held(3, (), "zero"), Held(8, (), "one"), Held()):
+        assert whole.includes(less)
+    for more in (Held(10, (), "one"), Held(1, (), "unheard")):
+        assert not whole.includes(more)
+    assert Held.of_json(json.loads(json.dumps(whole.as_json()))) == whole
+
+
+def test_a_rollback_is_never_lost_in_a_merge() -> None:
+    mine = Held(1, (override("a", kind="rollback", since=1.0),), "one", 1.0)
+    theirs = Held(1, (override("a", "native", since=9.0),), "two", 9.0)
+    for ours, found in ((mine, theirs), (replace(theirs, at=30.0), mine)):
+        assert [each.kind for each in merged(ours, found, "x").overrides] == ["rollback"]

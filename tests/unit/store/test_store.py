@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from redis import Redis
 
 from gateway.overrides import Held, Override
 from gateway.store import Change, Entry, MemoryStore, SqliteStore, Store, StoreConflict, StoreDown
@@ -64,27 +65,32 @@ def test_what_was_never_written_is_empty(make: Callable[[], Store], tmp_path: Pa
     store = make()
     assert store.read() == Held()
     assert store.audit(10) == []
-    assert store.wait(0, 0.01) is False
+    assert store.wait(Held().mark, 0.01) is False
     assert list(tmp_path.iterdir()) == [], "reading makes no file"
 
 
 def test_what_one_writes_the_other_reads(make: Callable[[], Store]) -> None:
     one, other = make(), make()
     held = one.write(Change([override("users")], (), [entry("users")]))
-    assert held == other.read() == Held(1, (override("users"),))
+    assert held == other.read()
+    assert (held.sequence, held.overrides, held.at) == (1, (override("users"),), 1.5)
+    assert held.generation
     held = other.write(Change([override("users", weight=None), override("x")], ["users"]))
     assert held.sequence == 2
     assert one.read().overrides == (override("users", weight=None), override("x"))
-    assert other.write(Change((), ["users", "x", "unheard"])) == Held(3)
+    assert other.write(Change((), ["users", "x", "unheard"])).overrides == ()
+    assert one.read().sequence == 3
     assert one.audit(10) == [entry("users", sequence=1)]
 
 
 def test_a_conflict_writes_nothing(make: Callable[[], Store]) -> None:
     one, other = make(), make()
-    one.write(Change([override("a")]), expected=0)
+    one.write(Change([override("a")]), expected=Held())
     with pytest.raises(StoreConflict):
-        other.write(Change([override("b")], (), [entry("b")]), expected=0)
-    assert one.read() == Held(1, (override("a"),))
+        other.write(Change([override("b")], (), [entry("b")]), expected=Held())
+    with pytest.raises(StoreConflict):
+        other.write(Change([override("b")]), expected=Held(1, (), "another"))
+    assert one.read().overrides == (override("a"),)
     assert one.audit(10) == []
 
 
@@ -105,8 +111,9 @@ def test_many_writers_lose_nothing(make: Callable[[], Store]) -> None:
     assert len({each.route for each in held.overrides}) == 40
     assert len(stores[1].audit(1000)) == 40
     assert len(stores[1].audit(3)) == 3
-    assert {each.route for each in stores[1].audit(1000, "2")} == {"2"}
-    assert len(stores[1].audit(4, "2")) == 4
+    assert {each.route for each in stores[1].audit(1000, {"2", "3"})} == {"2", "3"}
+    assert len(stores[1].audit(4, {"2"})) == 4
+    assert stores[1].audit(4, ()) == []
 
 
 def test_whoever_waits_is_told(make: Callable[[], Store]) -> None:
@@ -114,7 +121,7 @@ def test_whoever_waits_is_told(make: Callable[[], Store]) -> None:
     told: list[float] = []
 
     def wait() -> None:
-        assert other.wait(0, 10)
+        assert other.wait(Held().mark, 10)
         told.append(time.monotonic())
 
     thread = threading.Thread(target=wait)
@@ -124,25 +131,41 @@ def test_whoever_waits_is_told(make: Callable[[], Store]) -> None:
     one.write(Change([override("a")]))
     thread.join(10)
     assert told[0] - written < 1
-    assert other.wait(0, 10), "what has changed already is told at once"
-    assert not other.wait(1, 0.05)
+    assert other.wait(Held().mark, 10), "what has changed already is told at once"
+    assert not other.wait(other.read().mark, 0.05)
+    assert other.wait("1.another", 10), "the same number of another life is another state"
 
 
 def test_a_wait_can_be_interrupted(make: Callable[[], Store]) -> None:
     store = make()
     threading.Timer(0.1, store.interrupt).start()
     started = time.monotonic()
-    assert not store.wait(0, 20)
+    assert not store.wait(Held().mark, 20)
     assert time.monotonic() - started < 2
 
 
 def test_what_was_lost_is_put_back_once(make: Callable[[], Store]) -> None:
     one, other = make(), make()
-    known = Held(17, (override("a"),))
-    assert one.restore(known, entry("*")) == Held(18, (override("a"),))
-    assert other.restore(Held(16), entry("*")) == Held(18, (override("a"),))
-    assert other.restore(Held(18), entry("*")).sequence == 18
+    known = Held(17, (override("a"),), "lost", 2.0)
+    held = one.restore(known, entry("*"))
+    assert (held.sequence, held.overrides) == (18, (override("a"),))
+    assert held.generation not in ("", "lost")
+    for less in (known, Held(16, (), "lost"), Held(), held):
+        assert other.restore(less, entry("*")) == held
     assert len(other.audit(10)) == 1
+
+
+def test_what_was_written_after_a_loss_counts(make: Callable[[], Store]) -> None:
+    """A store that is lost and written to again may come to the same number with other contents."""
+    one = make()
+    known = Held(1, (override("a", since=3.0), override("b", since=3.0)), "lost", 3.0)
+    fresh = one.write(Change([override("a", kind="rollback", cutover="legacy", since=5.0)]))
+    assert fresh.sequence == known.sequence
+    held = make().restore(known, entry("*"))
+    assert {each.route: each.kind for each in held.overrides} == {"a": "rollback", "b": "set"}
+    assert held.includes(known)
+    assert held.includes(fresh)
+    assert not fresh.includes(held)
 
 
 def test_a_note_changes_nothing(make: Callable[[], Store]) -> None:
@@ -192,7 +215,7 @@ def test_a_file_that_is_replaced_while_it_is_open(tmp_path: Path) -> None:
     for file in tmp_path.iterdir():
         file.unlink()
     assert other.read() == Held()
-    assert other.restore(Held(1, (override("a"),)), entry("*")).sequence == 2
+    assert other.restore(Held(1, (override("a"),), "lost"), entry("*")).sequence == 2
     assert one.read().sequence == 2
     one.close()
     other.close()
@@ -210,3 +233,41 @@ def test_a_redis_that_is_not_there_says_so_without_its_password() -> None:
 def test_memory_is_no_store_for_several_workers() -> None:
     with pytest.raises(StoreDown, match="name one by `state:`"):
         MemoryStore(alone=False).write(Change([override("a")]))
+
+
+MALFORMED = [
+    "[]",
+    "null",
+    "{",
+    "1",
+    "[{}]",
+    '{"sequence": "1", "overrides": [], "generation": "", "at": 0}',
+    '{"sequence": 1, "overrides": {}, "generation": "", "at": 0}',
+    '{"sequence": 1, "overrides": [{}], "generation": "", "at": 0}',
+    '{"sequence": 1, "overrides": [[]], "generation": "", "at": 0}',
+    '{"sequence": 1, "overrides": [null], "generation": "", "at": NaN}',
+    '{"sequence": 1, "overrides": [], "generation": "", "at": 0, "ancestors": [1]}',
+]
+
+
+@pytest.mark.parametrize("content", MALFORMED)
+def test_what_is_malformed_is_a_store_that_is_down(
+    tmp_path: Path, redis: str, content: str
+) -> None:
+    """Whatever somebody has put there: no other error, and nothing is written over it."""
+    sqlite = SqliteStore(tmp_path / "state.db")
+    sqlite.write(Change([override("a")]))
+    with contextlib.closing(sqlite3.connect(tmp_path / "state.db")) as connection:
+        connection.execute("UPDATE state SET mark = 'x', held = ?", (content,))
+        connection.commit()
+    client = Redis.from_url(redis, decode_responses=True)
+    client.set("{malformed}:held", content)
+    for store in (sqlite, RedisStore(f"{redis}/0?prefix=malformed")):
+        with pytest.raises(StoreDown):
+            store.read()
+        with pytest.raises(StoreDown):
+            store.write(Change([override("b")], (), [entry("b")]))
+        assert store.audit(10) == []
+        store.close()
+    assert client.get("{malformed}:held") == content
+    client.close()
