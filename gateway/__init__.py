@@ -8,7 +8,7 @@ from gateway.app import Gateway
 from gateway.auth import Principal, current_principal
 from gateway.exceptions import ConfigError, GatewayError, Problem, UseLegacy
 from gateway.observe import Exchange, Observer
-from gateway.state import request_state
+from gateway.state import is_mirror, request_state
 
 __all__ = [
     # the app
@@ -25,5 +25,6 @@ __all__ = [
     # what belongs to one request
     "Principal",
     "current_principal",
+    "is_mirror",
     "request_state",
 ]

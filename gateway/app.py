@@ -39,6 +39,8 @@ from gateway.native import NativeApp
 from gateway.observe import AccessLog, LoopLag, LoopSql, Tally, Telemetry, Workers, server_pid
 from gateway.overrides import Held
 from gateway.reload import OnHangup, watch
+from gateway.shadow.mirror import Mirrors
+from gateway.shadow.verdicts import Verdicts
 from gateway.snapshot import SnapshotStore
 from gateway.state import begin
 from gateway.store import open_store
@@ -118,7 +120,18 @@ class Gateway:
         )
         tally, self._breakers = Tally(), Breakers()
         self._started = time.time()
-        self._lag = LoopLag(whole.observe.loop_lag)
+        self._mirror_pool = Pool(whole.mirror.in_flight, 0, settings.queue_timeout)
+        again = Dispatcher(
+            snapshots=self.snapshots,
+            legacy=Bridge(legacy_app, self._mirror_pool, settings),
+            native=self._native,
+            flask=self._flask,
+            guard=guard,
+            tally=tally,
+            breakers=self._breakers,
+        )
+        self.mirrors = Mirrors(whole.mirror, again.rerun, Verdicts(), self._prepare_mirror)
+        self._lag = LoopLag(whole.observe.loop_lag, self.mirrors.blocked)
         self._telemetry = Telemetry(tally, Workers(server_pid()), self._facts)
         self._prefix = whole.admin.prefix.rstrip("/")
         self._pages = Pages(self._prefix, token, self.control, self._telemetry)
@@ -132,6 +145,7 @@ class Gateway:
             breakers=self._breakers,
             tracing=tracing,
             observers=(*observers, *_access_log(whole.observe)),
+            mirrors=self.mirrors,
         )
         app: ASGIApp = self._dispatch
         for cls, args, kwargs in reversed(list(middleware)):
@@ -215,6 +229,8 @@ class Gateway:
         await asyncio.gather(watching, return_exceptions=True)
         loop_sql.stop()
         self._lag.stop()
+        await self.mirrors.stop()
+        await self._mirror_pool.drain(0)
         await self._pool.drain(self.snapshots.current.config.legacy.shutdown_timeout)
         await self._telemetry.stop()
         await self.control.stop()
@@ -241,6 +257,7 @@ class Gateway:
                 "circuit_opened": self._breakers.opened,
             },
             "blocks": dict(self._lag.counts),
+            "mirrors": self.mirrors.as_json(),
             "gauges": {
                 "gateway_config_last_reload_successful": int(outcome.ok),
                 "gateway_config_last_reload_timestamp_seconds": outcome.at,
@@ -251,11 +268,19 @@ class Gateway:
                 "gateway_store_up": int(control.store_error is None),
                 "gateway_loop_longest_block_seconds": self._lag.longest,
                 "gateway_circuits_open": len(self._breakers.states()),
+                "gateway_mirrors_in_flight": self.mirrors.in_flight,
+                "gateway_mirrors_suspended": len(self.mirrors.suspended),
                 "gateway_pool_threads": pool.threads,
                 "gateway_pool_busy": pool.busy,
                 "gateway_pool_queued": pool.queued,
             },
         }
+
+    def _prepare_mirror(self) -> None:
+        """Make ready for a mirrored request; what there is to do is done for the first one."""
+        self._mirror_pool.start()
+        if self._flask is not None:
+            self._flask.prepare_mirrors()
 
     async def _refuse_unstarted(self, scope: Scope, receive: Receive, send: Send) -> None:
         logger.error(

@@ -13,7 +13,7 @@ from gateway.auth import Guard, asks_again
 from gateway.compiling import Compiled, compile_table
 from gateway.cors import cors_problems
 from gateway.cutover import Policy, Tester
-from gateway.exceptions import ConfigError
+from gateway.exceptions import AppImportError, ConfigError
 from gateway.flask.misuse import misused
 from gateway.flask.routes import FlaskRoutes
 from gateway.inventory import LegacyRoutes, NativeRoutes, NoNative, OpaqueLegacy
@@ -21,6 +21,7 @@ from gateway.loading import Loaded, in_order
 from gateway.lock import verify_lock
 from gateway.overrides import ALL, Held, Override, found_again
 from gateway.routing import AUTOMATIC
+from gateway.shadow.writes import Undo
 from gateway.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
     from starlette.types import ASGIApp
 
+    from gateway.config import WritesConfig
     from gateway.exceptions import Problem
     from gateway.flask.side import FlaskSide
     from gateway.native import NativeApp
@@ -54,6 +56,9 @@ class Builder:
     ) -> None:
         self._legacy, self._native, self._flask = legacy, native, flask
         self._guard, self._locked = guard, locked
+        self.proves_writes = False
+        """Whether a rule's `writes` are tried out; only where the config is to be served."""
+        self._proved: dict[WritesConfig, str | None] = {}
 
     def build(self, loaded: Loaded, held: Held, now: float) -> Snapshot:
         """Compile the config against both apps, then what overrides change of it.
@@ -159,8 +164,31 @@ class Builder:
             )
         ]
         problems += self._guarded_twice(loaded, compiled.table)
+        problems += self._writes(loaded)
         app: ASGIApp | None = self._native.app if self._native is not None else None
         problems += cors_problems(loaded, compiled.table, self._legacy, app)
+        return problems
+
+    def _writes(self, loaded: Loaded) -> list[Problem]:
+        """Hold each rule's `writes` to what they promise."""
+        problems: list[Problem] = []
+        for index, rule in enumerate(loaded.config.routes):
+            if rule.writes is None:
+                continue
+            location = ("routes", index, "writes")
+            try:
+                undo = Undo.of(rule.writes)
+            except AppImportError as error:
+                problems.append(loaded.source.problem("app-import", location, str(error)))
+                continue
+            if not self.proves_writes:
+                continue
+            if rule.writes not in self._proved:
+                self._proved[rule.writes] = undo.prove()
+            wrong = self._proved[rule.writes]
+            if wrong is not None:
+                hint = "a mirrored write would last: mend the rollback, or leave out writes"
+                problems.append(loaded.source.problem("writes-last", location, wrong, hint))
         return problems
 
     def _guarded_twice(self, loaded: Loaded, table: RouteTable) -> list[Problem]:

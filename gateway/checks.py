@@ -6,7 +6,7 @@ import difflib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gateway.routing import AUTOMATIC, Coverage, native_template, scope_of
+from gateway.routing import AUTOMATIC, SAFE, Coverage, native_template, scope_of
 from gateway.templates import Template, parse_any
 
 if TYPE_CHECKING:
@@ -239,14 +239,27 @@ class _Checks:
                 "write the handlers when you are ready",
                 warning=True,
             )
-        if config.cutover == "canary":
+        if config.cutover in ("shadow", "live") and config.writes is None:
+            kept = [r.id for r in claims.moved if r.method not in SAFE | AUTOMATIC]
+            serves = "legacy" if config.cutover == "shadow" else "native"
+            if kept:
+                self._report(
+                    "writes-not-mirrored",
+                    rule,
+                    "cutover",
+                    f"requests that may write aren't mirrored, {serves} alone serves them: "
+                    f"{_listing(kept)}",
+                    "name the methods (methods: [GET]), or say how a write is undone (writes:)",
+                    warning=True,
+                )
+        if config.cutover in ("canary", "shadow", "live"):
             alone = [r.id for r in claims.moved if r.coverage is Coverage.ONLY_NATIVE]
             if alone and exact:
                 self._report(
                     "no-legacy",
                     rule,
                     "cutover",
-                    f"a canary needs both sides; legacy doesn't have {_listing(alone)}",
+                    f"cutover {config.cutover} needs both sides; legacy doesn't have {_listing(alone)}",
                     "use cutover: native",
                 )
         if config.methods is not None and not self.legacy.opaque and not self.native.opaque:

@@ -7,12 +7,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gateway.checks import Claims, Findings, find_problems
-from gateway.config import CircuitConfig
+from gateway.config import CircuitConfig, RuleConfig
 from gateway.routing import (
     AUTOMATIC,
+    SAFE,
+    UNMOVED,
     Concrete,
     Coverage,
     Match,
+    Mirroring,
     NativeKey,
     Route,
     RouteTable,
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import date
 
-    from gateway.config import Config, Cutover, DefaultsConfig, FailoverConfig, RuleConfig
+    from gateway.config import Config, Cutover, DefaultsConfig, FailoverConfig
     from gateway.exceptions import Problem
     from gateway.inventory import LegacyEndpoint, LegacyRoutes, NativeEndpoint, NativeRoutes
     from gateway.loading import Source
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
 NO_OVERRIDES: Mapping[str, Override] = {}
 #: What "any method" stands for in a table; `*` covers the ones that nobody has heard of.
 ANY_METHOD = frozenset({"*", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+#: Stands for the rule of a route that an override alone has put into `shadow` or `live`.
+_SAYS_NOTHING = RuleConfig(path="/", cutover="shadow")
 _SELECTOR_RANK = {"path": 5, "endpoint": 4, "prefix": 3, "blueprint": 2, "tag": 1}
 
 
@@ -291,7 +296,7 @@ class _Compiler:
         if override is not None:
             weight = override.weight or 0.0
         failover = circuit = None
-        if coverage is Coverage.BOTH and cutover != "legacy":
+        if coverage is Coverage.BOTH and cutover not in UNMOVED:
             failover, circuit = _precautions(said, defaults)
         sticky = (said.sticky if said is not None else None) or defaults.sticky
         return Route(
@@ -305,6 +310,7 @@ class _Compiler:
             overridden=override is not None and coverage is Coverage.BOTH,
             failover=failover,
             circuit=circuit,
+            mirroring=_mirroring(said, cutover, spot.method, coverage),
             threshold=round(weight * 100),
             sticky=sticky,
             reads_session=cutover == "canary" and any(s.startswith("session:") for s in sticky),
@@ -415,6 +421,19 @@ def _precautions(
     if circuit is None and failover is not None:
         circuit = CircuitConfig()
     return failover, circuit if circuit is not None and circuit.enabled else None
+
+
+def _mirroring(
+    said: RuleConfig | None, cutover: Cutover, method: str, coverage: Coverage
+) -> Mirroring | None:
+    """Return what of a route is mirrored; None where nothing is."""
+    if coverage is not Coverage.BOTH or cutover not in ("shadow", "canary", "live"):
+        return None
+    said = said if said is not None else _SAYS_NOTHING
+    if method not in SAFE and (said.writes is None or method == "OPTIONS"):
+        return None
+    sample = said.sample if said.sample is not None else 0.0 if cutover == "canary" else 100.0
+    return Mirroring(sample, said.noise, said.compare, said.expect, said.writes)
 
 
 def _claims(rule: Rule, spot: _Spot) -> bool:

@@ -7,14 +7,23 @@ from __future__ import annotations
 
 import re
 from datetime import date  # noqa: TC003 - Pydantic reads it
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
 
+from gateway.locations import parse as parse_location
 from gateway.units import Duration, Size
 
-Cutover = Literal["legacy", "canary", "native"]
+Cutover = Literal["legacy", "shadow", "canary", "live", "native"]
 Hooks = Literal["inherit", "skip"]
 Auth = Literal["shared", "native", "none"]
 BodyMode = Literal["spool", "stream"]
@@ -81,6 +90,60 @@ def _state(value: str) -> str:
     return value
 
 
+def _location(value: str) -> str:
+    parse_location(value)
+    return value
+
+
+def _in_body(value: str) -> str:
+    if parse_location(value).root != "$":
+        message = f"{value!r} must start with $: it is about fields of JSON bodies"
+        raise ValueError(message)
+    return value
+
+
+def _ignorable(value: str) -> str:
+    if parse_location(value).root == "status":
+        message = "the status is always compared; declare a difference under expect"
+        raise ValueError(message)
+    return value
+
+
+def _comparable(value: str) -> str:
+    if value.lower() == "set-cookie":
+        message = "set-cookie is always compared, by the cookies' names"
+        raise ValueError(message)
+    return value.lower()
+
+
+def _share(value: Any) -> Any:
+    """Read `5%` as 5."""
+    value = _number(value)
+    if isinstance(value, str) and value.strip().endswith("%"):
+        return value.strip()[:-1]
+    return value
+
+
+#: Types of JSON values, as `expect` names them.
+JsonType = Literal["string", "number", "boolean", "null", "object", "array"]
+_JSON_TYPES = frozenset(get_args(JsonType))
+
+
+def _side(value: Any) -> Any:
+    """Hold a side of `expect` to its forms; a mapping is one of ours, never an exact value."""
+    if not isinstance(value, dict):
+        return value
+    if set(value) == {"value"}:
+        return value
+    if set(value) == {"type"}:
+        if value["type"] in _JSON_TYPES:
+            return value
+        message = f"{value['type']!r} is no type of JSON, use {', '.join(sorted(_JSON_TYPES))}"
+        raise ValueError(message)
+    message = "write missing, any, {type: string}, {value: ...} or the value itself"
+    raise ValueError(message)
+
+
 Methods = Annotated[tuple[str, ...], AfterValidator(_methods), Field(min_length=1)]
 AbsolutePath = Annotated[str, AfterValidator(_absolute)]
 IdentitySource = Annotated[str, AfterValidator(_identity)]
@@ -89,6 +152,25 @@ HeaderName = Annotated[str, Field(pattern=f"^{_METHOD.pattern}$")]
 HostPattern = Annotated[str, AfterValidator(_host)]
 Percent = Annotated[float, BeforeValidator(_number), Field(ge=0, le=100)]
 Count = Annotated[int, BeforeValidator(_number), Field(ge=0)]
+#: Percent; accepts `5%` and `5`.
+Share = Annotated[
+    float,
+    BeforeValidator(_share),
+    Field(ge=0, le=100),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "minimum": 0, "maximum": 100},
+                {"type": "string", "pattern": r"^\d+(\.\d+)?\s*%$"},
+            ]
+        }
+    ),
+]
+BodyLocation = Annotated[str, AfterValidator(_in_body)]
+IgnoredLocation = Annotated[str, AfterValidator(_ignorable)]
+AnyLocation = Annotated[str, AfterValidator(_location)]
+ComparedHeader = Annotated[HeaderName, AfterValidator(_comparable)]
+Tolerance = Annotated[float, BeforeValidator(_number), Field(ge=0, allow_inf_nan=False)]
 
 
 class LegacyConfig(_Model):
@@ -255,6 +337,71 @@ class ObserveConfig(_Model):
     """Whatever blocks the event loop for longer is named in the log and in metrics."""
 
 
+class CompareConfig(_Model):
+    """How two answers to one request are compared. Locations are JSONPath: `$.items[*].price`."""
+
+    ignore: tuple[IgnoredLocation, ...] = ()
+    """Locations that don't count, with all below them: `$..generated_at`, `headers.location`."""
+    unordered: tuple[BodyLocation, ...] = ()
+    """Lists whose order has no meaning."""
+    tolerance: dict[BodyLocation, Tolerance] = {}
+    """How far two numbers may lie apart, by location: `{"$.price": 0.01}`."""
+    headers: tuple[ComparedHeader, ...] = ("content-type", "location")
+    """Headers that count; the names of cookies set or deleted always do, their values never."""
+    max_body: Size = Size(1_000_000)
+    """Bytes; a larger answer isn't compared, and counted as skipped."""
+
+
+class ExpectConfig(_Model):
+    """One intended difference. Where it applies, it must be exactly as declared.
+
+    It applies where legacy's value is as `legacy` says; then native's must be as `native` says. A
+    side is `missing`, `any` (whatever it is, or nothing), `{type: string}` (number, boolean, null,
+    object, array) or an exact value, which `{value: any}` writes where it would be read as a word.
+    A cookie's value is `set` or `deleted`.
+    """
+
+    path: AnyLocation
+    """Where: `$..password`, `status`, `headers.location`, `cookies.session`."""
+    legacy: Annotated[Any, BeforeValidator(_side)] = "any"
+    """Legacy's side. `missing` with a fixed `native`: native must add it, in answers with 2xx."""
+    native: Annotated[Any, BeforeValidator(_side)] = "any"
+    """Native's side."""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> ExpectConfig:
+        if self.legacy == self.native == "any":
+            message = "say what legacy or native has there; to leave it out use compare.ignore"
+            raise ValueError(message)
+        if self.legacy == self.native:
+            message = f"legacy and native are both {self.legacy!r}: that is no difference"
+            raise ValueError(message)
+        if self.path == "status" and "missing" in (self.legacy, self.native):
+            message = "an answer always has a status"
+            raise ValueError(message)
+        return self
+
+
+class WritesConfig(_Model):
+    """How requests that write may be mirrored: inside something that undoes what they did."""
+
+    rollback: str
+    """Import string of a callable that returns a context manager (`with` or `async with`): the
+    mirrored side runs within it, and at its end nothing has happened."""
+    probe: str
+    """Import string of a generator function that proves it at every start: it writes, yields, and
+    then yields whether a second connection still finds what was written."""
+
+
+class MirrorConfig(_Model):
+    """How much mirroring a worker bears; what is beyond is skipped and counted."""
+
+    in_flight: Annotated[Count, Field(ge=1, le=1000)] = 8
+    """Mirrored requests at a time, each with one thread of the mirror's own pool."""
+    timeout: Duration = 10.0
+    """How long the mirrored side may take."""
+
+
 SELECTORS = ("path", "prefix", "blueprint", "endpoint", "tag")
 
 
@@ -280,7 +427,8 @@ class RuleConfig(_Model):
     priority: Annotated[int, BeforeValidator(_number)] = 0
     """Beats specificity where two rules claim the same route."""
     cutover: Cutover
-    """`legacy`, `canary` (native for `weight` percent of identities) or `native`."""
+    """Who answers: `legacy`; `shadow` (legacy, and native is compared with it); `canary` (native
+    for `weight` percent of identities); `live` (native, and legacy is compared); `native`."""
     weight: Percent | None = None
     """Percent of identities that native serves; only with `canary`."""
     sticky: Annotated[tuple[IdentitySource, ...], Field(min_length=1)] | None = None
@@ -299,6 +447,18 @@ class RuleConfig(_Model):
     """`true`, `false`, or when a failing route is left to legacy; default `defaults.circuit`."""
     on_mismatch: Literal["legacy", "native"] | None = None
     """Who answers a path that Flask's converter refuses and FastAPI's accepts; default legacy."""
+    sample: Share | None = None
+    """Percent of requests that are mirrored; default 100 with `shadow` and `live`. With `canary`
+    nothing is mirrored unless this is set."""
+    compare: CompareConfig = CompareConfig()
+    """What counts where two answers are compared."""
+    expect: tuple[ExpectConfig, ...] = ()
+    """Differences that are meant, and must be there."""
+    noise: Share = 0.0
+    """Percent of mirrored requests that legacy answers once more, to learn which fields differ by
+    themselves."""
+    writes: WritesConfig | None = None
+    """How methods other than GET and HEAD are mirrored; default: not at all."""
     body: BodyMode | None = None
     """How legacy reads this route's bodies; default `legacy.body`."""
     owner: str | None = None
@@ -343,6 +503,8 @@ class Config(_Model):
     """Where overrides and their audit trail are kept: `sqlite:///path` (relative to this file) for
     the workers of one host, `redis://host/0?prefix=shop` for replicas. Default:
     `sqlite:///.gateway/state.db`, made by the first command that overrides something."""
+    mirror: MirrorConfig = MirrorConfig()
+    """How much mirroring a worker bears."""
     observe: ObserveConfig = ObserveConfig()
     """What is told of requests beyond metrics."""
     served_by: bool = False

@@ -143,6 +143,7 @@ class Control:
 
         Raises ConfigError as `open` does.
         """
+        self._builder.proves_writes = True
         await self.open()
         async with self._lock:
             await self._drop_outdated()

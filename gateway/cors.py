@@ -12,7 +12,7 @@ from flask import Flask
 from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
 
-from gateway.routing import Coverage
+from gateway.routing import UNMOVED, Coverage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def cors_problems(loaded: Loaded, table: RouteTable, legacy: Any, native: Any) -> Iterator[Problem]:
     """Warn where only one of the two apps handles CORS and a route has left legacy."""
-    moved = [r for r in table.routes if r.coverage is Coverage.BOTH and r.cutover != "legacy"]
+    moved = [r for r in table.routes if r.coverage is Coverage.BOTH and r.cutover not in UNMOVED]
     if not moved or not isinstance(legacy, Flask) or not isinstance(native, Starlette):
         return
     flask_has, native_has = _flask_cors(legacy), _native_cors(native)

@@ -9,7 +9,7 @@ from hashlib import blake2b
 from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING, Any
 
-from gateway.routing import Backend, Coverage, Match, Reason, Route, header
+from gateway.routing import LEADS, Backend, Coverage, Match, Reason, Route, header
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -103,7 +103,7 @@ def decide(match: Match, scope: Scope, policy: Policy, caller: Caller = NOBODY) 
         return _PLAIN[Backend.LEGACY, Reason.NEITHER]
     if route.cutover == "canary":
         return _canary(route, scope, caller)
-    backend = Backend.NATIVE if route.cutover == "native" else Backend.LEGACY
+    backend = LEADS[route.cutover]
     if route.coverage is Coverage.ONLY_LEGACY:
         return _PLAIN[backend, Reason.ONLY_LEGACY]
     if route.overridden:

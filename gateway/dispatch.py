@@ -33,12 +33,16 @@ if TYPE_CHECKING:
     from gateway.native import NativeApp
     from gateway.observe.tally import Tally
     from gateway.observe.tracing import Tracing
+    from gateway.shadow.kept import Kept
+    from gateway.shadow.mirror import Mirrors
     from gateway.snapshot import Snapshot, SnapshotStore
 
 logger = logging.getLogger("gateway.dispatch")
 
 #: Where legacy finds the Principal; no header can write there (PEP 3333: they become HTTP_…).
 PRINCIPAL_KEY = "gateway.principal"
+#: Set where legacy serves a mirrored request.
+MIRROR_KEY = "gateway.mirror"
 _GUARDED = Decision(Backend.NATIVE, Reason.GUARD)
 
 
@@ -60,6 +64,7 @@ class Dispatcher:
     guard: Guard | None = None
     tracing: Tracing | None = None
     observers: tuple[Observer, ...] = ()
+    mirrors: Mirrors | None = None
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[Any]:
         """Serve one request or WebSocket."""
@@ -137,7 +142,7 @@ class Dispatcher:
         route = match.route
         if route is not None and route.reads_session:
             return self._decided(snapshot, match, scope, None, receive, send)
-        decision = decide(match, scope, snapshot.policy)
+        decision = send.forced or decide(match, scope, snapshot.policy)
         return self._serve(snapshot, match, decision, scope, receive, send, None)
 
     async def _guarded(
@@ -173,7 +178,7 @@ class Dispatcher:
             send.principal = principal.id
         if route is not None and route.reads_session and self.flask is not None:
             caller = replace(caller, session=await self.flask.read_session(scope))
-        decision = decide(match, scope, snapshot.policy, caller)
+        decision = send.forced or decide(match, scope, snapshot.policy, caller)
         await self._serve(snapshot, match, decision, scope, receive, send, principal)
 
     def _serve(
@@ -187,6 +192,54 @@ class Dispatcher:
         principal: Principal | None,
     ) -> Awaitable[None]:
         """Serve the request by the side that was decided for, or by legacy while it can't."""
+        route = match.route
+        if route is not None and route.mirroring is not None and self.mirrors is not None:
+            kept = self.mirrors.keep(snapshot, route, scope, receive, send.sends)
+            if kept is not None:
+                send.sends = kept.send
+                serving = self._answer(
+                    snapshot, match, decision, scope, kept.receive, send, principal
+                )
+                return self._mirrored(serving, snapshot, match, kept, send)
+        return self._answer(snapshot, match, decision, scope, receive, send, principal)
+
+    async def _mirrored(
+        self,
+        serving: Awaitable[None],
+        snapshot: Snapshot,
+        match: Match,
+        kept: Kept,
+        send: _Record,
+    ) -> None:
+        """Serve, and then let the other side answer as well, which nobody waits for."""
+        await serving
+        if self.mirrors is not None:
+            self.mirrors.begin(snapshot, match, kept, send.decision)
+
+    async def rerun(
+        self,
+        snapshot: Snapshot,
+        match: Match,
+        decision: Decision,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        """Serve a mirrored request: decided already, neither counted nor observed."""
+        record = _Record(send, match)
+        record.forced = decision
+        await self._admitted(snapshot, match, scope, receive, record)
+
+    def _answer(
+        self,
+        snapshot: Snapshot,
+        match: Match,
+        decision: Decision,
+        scope: Scope,
+        receive: Receive,
+        send: _Record,
+        principal: Principal | None,
+    ) -> Awaitable[None]:
         asked = scope
         if snapshot.policy.tester is not None:
             scope = _shown(snapshot, scope)
@@ -269,6 +322,8 @@ class Dispatcher:
             extra = {ENVIRON_KEY: passport}
         if principal is not None:
             extra = {**(extra or {}), PRINCIPAL_KEY: principal}
+        if send.forced is not None:
+            extra = {**(extra or {}), MIRROR_KEY: True}
         answer = _wrap(snapshot, decision, call.asked, send, passport)
         body = match.route.body if match.route is not None else snapshot.config.legacy.body
         try:
@@ -365,12 +420,13 @@ class _Record:
     No coroutine of its own: it is on every request's way.
     """
 
-    __slots__ = ("_send", "decision", "match", "principal", "status", "trace_id")
+    __slots__ = ("decision", "forced", "match", "principal", "sends", "status", "trace_id")
 
     def __init__(self, send: Send, match: Match) -> None:
-        self._send = send
+        self.sends = send
         self.match = match
         self.decision = _GUARDED  # until somebody has decided
+        self.forced: Decision | None = None
         self.status = 0
         self.principal: str | None = None
         self.trace_id: str | None = None
@@ -378,7 +434,7 @@ class _Record:
     def __call__(self, message: Message) -> Awaitable[None]:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-        return self._send(message)
+        return self.sends(message)
 
 
 class _Request(NamedTuple):

@@ -343,8 +343,8 @@ def known(table: RouteTable) -> list[str]:
 
 
 def as_cutover(text: str) -> Cutover:
-    """Return `text` as a cutover; raises ValueError for what is none that can be set."""
-    if text not in ("legacy", "canary", "native"):
-        message = f"{text!r} is no cutover that can be set: legacy, canary or native"
+    """Return `text` as a cutover; raises ValueError for what is none."""
+    if text not in get_args(Cutover):
+        message = f"{text!r} is no cutover, use {', '.join(get_args(Cutover))}"
         raise ValueError(message)
     return cast("Cutover", text)

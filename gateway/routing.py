@@ -28,10 +28,13 @@ if TYPE_CHECKING:
         Auth,
         BodyMode,
         CircuitConfig,
+        CompareConfig,
         Cutover,
+        ExpectConfig,
         FailoverConfig,
         Hooks,
         RuleConfig,
+        WritesConfig,
     )
 
 
@@ -71,7 +74,19 @@ class Reason(StrEnum):
     CIRCUIT_OPEN = "circuit_open"
     FAILOVER = "failover"
     USE_LEGACY = "use_legacy"
+    MIRROR = "mirror"
 
+
+#: Who answers the client under each cutover; a canary deals by identity.
+LEADS: Mapping[Cutover, Backend] = {
+    "legacy": Backend.LEGACY,
+    "shadow": Backend.LEGACY,
+    "canary": Backend.LEGACY,
+    "live": Backend.NATIVE,
+    "native": Backend.NATIVE,
+}
+#: The cutovers under which no client is answered by native.
+UNMOVED: frozenset[Cutover] = frozenset({"legacy", "shadow"})
 
 REASONS: Mapping[Reason, str] = {
     Reason.KILL_SWITCH: "the kill switch is on: legacy serves everything that it can serve",
@@ -93,6 +108,7 @@ REASONS: Mapping[Reason, str] = {
     Reason.CIRCUIT_OPEN: "native has failed too often on this route: legacy serves for a while",
     Reason.FAILOVER: "native failed before its first byte, so legacy answered",
     Reason.USE_LEGACY: "the native handler asked for legacy (raise UseLegacy())",
+    Reason.MIRROR: "a mirrored request, whose answer nobody gets",
     Reason.RETIRED: "middleware inside legacy turned this into a route that native has taken over",
 }
 
@@ -130,12 +146,27 @@ class Coverage(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Mirroring:
+    """What of a route's requests the other side is asked for, too, and how answers are compared.
+
+    `sample` and `noise` are in percent.
+    """
+
+    sample: float
+    noise: float
+    compare: CompareConfig
+    expect: tuple[ExpectConfig, ...]
+    writes: WritesConfig | None
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """One path template and method, compiled: who has it, which rule governs it, what it says.
 
     `threshold` is the canary's weight in hundredths of a percent (0 to 10,000). `reads_session`:
     its identity may lie in the Flask session. `overridden`: an override says so, not the file.
-    `failover` and `circuit` are None where they are off, or where legacy has no such route.
+    `failover` and `circuit` are None where they are off, or where legacy has no such route;
+    `mirroring` where nothing is mirrored.
     """
 
     method: str
@@ -159,6 +190,7 @@ class Route:
     overridden: bool = False
     failover: FailoverConfig | None = None
     circuit: CircuitConfig | None = None
+    mirroring: Mirroring | None = None
     template: Template | None = field(default=None, repr=False)
 
     @property
@@ -318,10 +350,8 @@ class RouteTable:
         route = wanted.route
         if wanted.forced is not None:
             backend = wanted.forced[0]
-        elif route is None or route.cutover != "native":
-            backend = Backend.LEGACY
         else:
-            backend = Backend.NATIVE
+            backend = LEADS[route.cutover] if route is not None else Backend.LEGACY
         return Match(route, (backend, Reason.PREFLIGHT))
 
     def _match(self, scope: Scope, method: str, path: str) -> Match:
@@ -451,7 +481,7 @@ class RouteTable:
         native = {method for _, _, method in self.by_native if method != "*"}
         for method in native - methods:
             match = self._match({**scope, "method": method}, method, path)
-            if match.forced is None and match.route is not None and match.route.cutover != "legacy":
+            if match.forced is None and match.route and match.route.cutover not in UNMOVED:
                 methods.add(method)
         return frozenset(methods)
 

@@ -29,3 +29,15 @@ def begin() -> dict[str, Any]:
     state: dict[str, Any] = {}
     _state.set(state)
     return state
+
+
+mirrored: ContextVar[bool] = ContextVar("gateway.mirrored", default=False)
+
+
+def is_mirror() -> bool:
+    """Tell whether the running code serves a mirrored request, whose answer nobody gets.
+
+    Works on both sides, and whatever they call: ask it before a mail is sent or a counter is
+    raised. Legacy has it as `environ["gateway.mirror"]`, too.
+    """
+    return mirrored.get()

@@ -25,21 +25,12 @@ class Unbuilt:
 
 
 _RULE_KEYS = {
-    "sample": "mirroring",
-    "compare": "comparison",
-    "noise": "comparison",
-    "expect": "comparison",
-    "writes": "mirrored writes",
     "side_effects": "mirroring",
     "guardrail": "the guardrail",
     "steps": "the guardrail",
 }
 _SECTION_KEYS = {
     ("defaults", "guardrail"): "the guardrail",
-}
-_VALUES = {
-    ("cutover", "shadow"): "use legacy, canary or native",
-    ("cutover", "live"): "use legacy, canary or native",
 }
 
 
@@ -49,19 +40,9 @@ def find_unbuilt(data: dict[str, Any]) -> Iterator[Unbuilt]:
     for (section, key), feature in _SECTION_KEYS.items():
         if isinstance(data.get(section), dict) and key in data[section]:
             yield Unbuilt((section, key), feature, remove)
-    yield from _in_rule(data.get("defaults"), ("defaults",))
     routes = data.get("routes")
     for index, rule in enumerate(routes if isinstance(routes, list) else ()):
         if isinstance(rule, dict):
             for key, feature in _RULE_KEYS.items():
                 if key in rule:
                     yield Unbuilt(("routes", index, key), feature, remove)
-            yield from _in_rule(rule, ("routes", index))
-
-
-def _in_rule(rule: Any, location: Location) -> Iterator[Unbuilt]:
-    if not isinstance(rule, dict):
-        return
-    for (key, value), advice in _VALUES.items():
-        if rule.get(key) == value:
-            yield Unbuilt((*location, key), f"`{key}: {value}`", advice)

@@ -9,6 +9,7 @@ from flask.sessions import SecureCookieSessionInterface
 
 from gateway.flask import inside, sessions
 from gateway.flask.borrowed import FLASK_KEY
+from gateway.flask.mirroring import quieten
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -104,6 +105,10 @@ class FlaskSide:
     async def read_session(self, scope: Scope) -> Mapping[str, Any]:
         """Return the Flask session of a request; empty where there is none."""
         return await sessions.read(self.app, scope)
+
+    def prepare_mirrors(self) -> None:
+        """Keep what mirrored requests do inside Flask from lasting."""
+        quieten(self.app)
 
     def _settle(self) -> None:
         """Note whether native requests have nothing to do with Flask at all, for the quick way."""

@@ -34,10 +34,12 @@ _DEPTH = 12  # lines of the stack that are logged
 class LoopLag:
     """Watches the loop that it is started on; `limit` is the longest silence in seconds.
 
-    `blocked` is called, on the watching thread, with the culprit's name for each block.
+    `blocked` is called, on the watching thread, with what the loop's thread does, for each block.
     """
 
-    def __init__(self, limit: float, blocked: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self, limit: float, blocked: Callable[[FrameType | None], None] | None = None
+    ) -> None:
         self.limit = limit
         self.counts: Counter[str] = Counter()
         """How often each culprit has blocked the loop."""
@@ -96,7 +98,7 @@ class LoopLag:
             name = "other"
         self.counts[name] += 1
         if self._blocked is not None:
-            self._blocked(name)
+            self._blocked(frame)
         now = time.monotonic()
         if now - self._said.get(name, -SILENCE_SECONDS) >= SILENCE_SECONDS:
             self._said[name] = now

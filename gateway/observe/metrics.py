@@ -74,6 +74,23 @@ METRICS: dict[str, tuple[str, str]] = {
         "gauge",
         "The longest time for which the event loop was blocked since the worker started.",
     ),
+    "gateway_mirrors_total": (
+        "counter",
+        "Requests chosen for a mirror, by what came of it: `compared`, or why it wasn't.",
+    ),
+    "gateway_comparisons_total": (
+        "counter",
+        "Compared answers by verdict: `equal`, `expected`, `noise`, `different`.",
+    ),
+    "gateway_differences_total": (
+        "counter",
+        "Answers that differed unexpectedly, by the field; one answer may count for several.",
+    ),
+    "gateway_mirrors_in_flight": ("gauge", "Mirrored requests under way."),
+    "gateway_mirrors_suspended": (
+        "gauge",
+        "Routes that are mirrored no more: their handler blocks the event loop, or hangs.",
+    ),
     "gateway_pool_threads": ("gauge", "Threads for legacy requests, all workers together."),
     "gateway_pool_busy": ("gauge", "Threads that serve a legacy request."),
     "gateway_pool_queued": ("gauge", "Legacy requests that wait for a thread."),
@@ -134,6 +151,7 @@ def _families(parts: Sequence[Part]) -> Iterator[Metric]:
     for culprit, number in blamed.items():
         blocks.add_metric([culprit], number)
     yield blocks
+    yield from _mirrors([part["mirrors"] for part in parts if "mirrors" in part])
     alive = [part for part in parts if part.get("alive", True)]
     revisions = {part["revision"] for part in alive}
     yield _gauge("gateway_config_revisions", len(revisions))
@@ -143,6 +161,27 @@ def _families(parts: Sequence[Part]) -> Iterator[Metric]:
         if kind == "gauge" and values:
             how = min if name in _SMALLEST else max if name in _LARGEST else sum
             yield _gauge(name, how(values))
+
+
+def _mirrors(parts: Sequence[dict[str, Any]]) -> Iterator[Metric]:
+    outcomes: Counter[tuple[str, str, str]] = Counter()
+    verdicts: Counter[tuple[str, str, str]] = Counter()
+    fields: Counter[tuple[str, str, str]] = Counter()
+    for part in parts:
+        for method, label, outcome, number in part["outcomes"]:
+            outcomes[label, method, outcome] += number
+        for method, label, by_verdict, by_field in part["verdicts"]:
+            verdicts.update({(label, method, each): n for each, n in by_verdict.items()})
+            fields.update({(label, method, each): n for each, n in by_field.items()})
+    for name, kind, counted in (
+        ("gateway_mirrors_total", "outcome", outcomes),
+        ("gateway_comparisons_total", "verdict", verdicts),
+        ("gateway_differences_total", "field", fields),
+    ):
+        family = _counter(name, ("route", "method", kind))
+        for labels, number in counted.items():
+            family.add_metric(labels, number)
+        yield family
 
 
 def _requests(whole: Totals) -> Iterator[Metric]:

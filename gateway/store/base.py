@@ -10,7 +10,7 @@ from gateway.exceptions import GatewayError
 from gateway.overrides import Held, merged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from gateway.overrides import Override
 
@@ -119,6 +119,30 @@ class Store(Protocol):
 
     def audit(self, limit: int, routes: Collection[str] | None = None) -> list[Entry]:
         """Return the last `limit` entries, of these routes or of all, the newest first."""
+        ...
+
+    def put(
+        self, kind: str, documents: Mapping[str, Any], seconds: float, most: int = 1000
+    ) -> None:
+        """Keep plain values of a kind, by their keys, for so many seconds; the newest `most`.
+
+        They are replaced where they are there already, and are nothing that must not be lost.
+        """
+        ...
+
+    def documents(self, kind: str) -> dict[str, Any]:
+        """Return what is kept of a kind and isn't over, by key."""
+        ...
+
+    def remove(self, kind: str, keys: Collection[str]) -> None:
+        """Keep these no longer."""
+        ...
+
+    def lease(self, name: str, owner: str, seconds: float) -> bool:
+        """Take a lease, or prolong one's own; False where somebody else has it.
+
+        It ends by itself after `seconds`, so that whoever dies holds it for no longer.
+        """
         ...
 
     def close(self) -> None:

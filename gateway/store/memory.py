@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gateway.overrides import Held
 from gateway.store.base import Entry, Step, Store, StoreDown
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
 
 class MemoryStore(Store):
@@ -22,6 +23,8 @@ class MemoryStore(Store):
         self._alone = alone
         self._held = Held()
         self._entries: list[Entry] = []
+        self._documents: dict[str, dict[str, tuple[float, Any]]] = {}
+        self._leases: dict[str, tuple[str, float]] = {}
         self._changed = threading.Condition()
         self._over = False
 
@@ -66,6 +69,41 @@ class MemoryStore(Store):
         """Return the last entries."""
         found = [e for e in reversed(self._entries) if routes is None or e.route in routes]
         return found[:limit]
+
+    def put(
+        self, kind: str, documents: Mapping[str, Any], seconds: float, most: int = 1000
+    ) -> None:
+        """Keep documents."""
+        with self._changed:
+            held = self._documents.setdefault(kind, {})
+            for key, value in documents.items():
+                held.pop(key, None)
+                held[key] = (time.time() + seconds, value)
+            for key in list(held)[: max(0, len(held) - most)]:
+                del held[key]
+
+    def documents(self, kind: str) -> dict[str, Any]:
+        """Return documents."""
+        with self._changed:
+            now = time.time()
+            held = self._documents.get(kind, {})
+            return {key: value for key, (until, value) in held.items() if until > now}
+
+    def remove(self, kind: str, keys: Collection[str]) -> None:
+        """Remove documents."""
+        with self._changed:
+            for key in keys:
+                self._documents.get(kind, {}).pop(key, None)
+
+    def lease(self, name: str, owner: str, seconds: float) -> bool:
+        """Take a lease; nobody else is there to have it but other objects of this process."""
+        with self._changed:
+            now = time.time()
+            holder, until = self._leases.get(name, (owner, 0.0))
+            if holder != owner and until > now:
+                return False
+            self._leases[name] = (owner, now + seconds)
+            return True
 
     def close(self) -> None:
         """Keep everything: there is nothing to let go of."""

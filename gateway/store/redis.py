@@ -20,7 +20,7 @@ from gateway.overrides import Held
 from gateway.store.base import Entry, Step, Store, StoreDown, entry_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
 T = TypeVar("T")
 
@@ -28,6 +28,14 @@ T = TypeVar("T")
 POLL_SECONDS = 0.2
 #: How long the server may take to answer, in seconds.
 TIMEOUT_SECONDS = 2.0
+
+
+_LEASE = """
+local holder = redis.call('get', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('set', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1
+"""
 
 
 class RedisStore(Store):
@@ -43,6 +51,7 @@ class RedisStore(Store):
         # A hash tag (Redis Cluster specification, "Hash tags"): all keys on one node.
         self._held, self._audit = f"{{{prefix}}}:held", f"{{{prefix}}}:audit"
         self._channel = f"{{{prefix}}}:changed"
+        self._documents, self._leases = f"{{{prefix}}}:documents", f"{{{prefix}}}:lease"
         query = "&".join(p for p in parts.query.split("&") if p and not p.startswith("prefix="))
         self._client = redis.Redis.from_url(
             urlunsplit(parts._replace(query=query)),
@@ -129,6 +138,54 @@ class RedisStore(Store):
             return [entry_of(json.loads(each)) for each in kept]
 
         return self._asked(ask)[:limit]
+
+    def put(
+        self, kind: str, documents: Mapping[str, Any], seconds: float, most: int = 1000
+    ) -> None:
+        """Keep documents as fields of a hash, which lives as long as its longest-lived one."""
+        key = f"{self._documents}:{kind}"
+        now = time.time()
+
+        def ask() -> None:
+            if documents:
+                values: dict[Any, Any] = {
+                    k: json.dumps([now + seconds, now, v]) for k, v in documents.items()
+                }
+                self._client.hset(key, mapping=values)
+            held = [(name, *json.loads(each)[:2]) for name, each in self._hash(key).items()]
+            held.sort(key=lambda each: -each[2])
+            gone = [name for name, until, _ in held if until <= now]
+            gone += [name for name, _, _ in held[most:]]
+            if gone:
+                self._client.hdel(key, *gone)
+            self._client.expire(key, max(1, int(seconds)))
+
+        self._asked(ask)
+
+    def documents(self, kind: str) -> dict[str, Any]:
+        """Return documents."""
+
+        def ask() -> dict[str, Any]:
+            held = {k: json.loads(v) for k, v in self._hash(f"{self._documents}:{kind}").items()}
+            now = time.time()
+            return {key: value for key, (until, _, value) in held.items() if until > now}
+
+        return self._asked(ask)
+
+    def _hash(self, key: str) -> dict[str, str]:
+        found: Any = self._client.hgetall(key)
+        return dict(found)
+
+    def remove(self, kind: str, keys: Collection[str]) -> None:
+        """Remove documents."""
+        if keys:
+            self._asked(lambda: self._client.hdel(f"{self._documents}:{kind}", *keys))
+
+    def lease(self, name: str, owner: str, seconds: float) -> bool:
+        """Take a lease by a script, which Redis runs as one step."""
+        key = f"{self._leases}:{name}"
+        milliseconds = max(1, int(seconds * 1000))
+        return bool(self._asked(lambda: self._client.eval(_LEASE, 1, key, owner, milliseconds)))
 
     def close(self) -> None:
         """Close the connections."""

@@ -12,13 +12,13 @@ import sqlite3
 import threading
 import time
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gateway.overrides import Held
 from gateway.store.base import Entry, Step, Store, StoreDown, entry_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
 #: How often other processes' changes are looked for, in seconds.
@@ -31,6 +31,10 @@ CREATE TABLE IF NOT EXISTS state (one INTEGER PRIMARY KEY CHECK (one = 1),
                                   mark TEXT NOT NULL, held TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS audit (number INTEGER PRIMARY KEY AUTOINCREMENT,
                                   route TEXT NOT NULL, entry TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS documents (kind TEXT NOT NULL, key TEXT NOT NULL,
+                                      until REAL NOT NULL, at REAL NOT NULL, value TEXT NOT NULL,
+                                      PRIMARY KEY (kind, key));
+CREATE TABLE IF NOT EXISTS leases (name TEXT PRIMARY KEY, owner TEXT NOT NULL, until REAL NOT NULL);
 CREATE TRIGGER IF NOT EXISTS audit_is_kept BEFORE DELETE ON audit
     BEGIN SELECT RAISE(ABORT, 'the audit trail is never changed'); END;
 CREATE TRIGGER IF NOT EXISTS audit_is_as_written BEFORE UPDATE ON audit
@@ -103,6 +107,54 @@ class SqliteStore(Store):
                 (None if routes is None else json.dumps(list(routes)), limit),
             ).fetchall()
             return [entry_of(json.loads(row[0])) for row in rows]
+
+    def put(
+        self, kind: str, documents: Mapping[str, Any], seconds: float, most: int = 1000
+    ) -> None:
+        """Keep documents, and forget those that are over."""
+        now = time.time()
+        with self._writing() as connection:
+            connection.execute("DELETE FROM documents WHERE until <= ?", (now,))
+            connection.executemany(
+                "INSERT OR REPLACE INTO documents VALUES (?, ?, ?, ?, ?)",
+                [(kind, k, now + seconds, now, json.dumps(v)) for k, v in documents.items()],
+            )
+            connection.execute(
+                "DELETE FROM documents WHERE kind = ?1 AND key NOT IN"
+                " (SELECT key FROM documents WHERE kind = ?1 ORDER BY at DESC LIMIT ?2)",
+                (kind, most),
+            )
+
+    def documents(self, kind: str) -> dict[str, Any]:
+        """Return documents."""
+        with self._reading() as connection:
+            if connection is None:
+                return {}
+            rows = connection.execute(
+                "SELECT key, value FROM documents WHERE kind = ? AND until > ?", (kind, time.time())
+            ).fetchall()
+            return {key: json.loads(value) for key, value in rows}
+
+    def remove(self, kind: str, keys: Collection[str]) -> None:
+        """Remove documents."""
+        with self._writing() as connection:
+            connection.executemany(
+                "DELETE FROM documents WHERE kind = ? AND key = ?", [(kind, key) for key in keys]
+            )
+
+    def lease(self, name: str, owner: str, seconds: float) -> bool:
+        """Take a lease in one transaction."""
+        now = time.time()
+        with self._writing() as connection:
+            row = connection.execute(
+                "SELECT owner, until FROM leases WHERE name = ?", (name,)
+            ).fetchone()
+            if row is not None and row[0] != owner and row[1] > now:
+                return False
+            connection.execute(
+                "INSERT OR REPLACE INTO leases VALUES (?, ?, ?)", (name, owner, now + seconds)
+            )
+            return True
 
     def close(self) -> None:
         """Close the file."""

@@ -168,6 +168,34 @@ def test_what_was_written_after_a_loss_counts(make: Callable[[], Store]) -> None
     assert not fresh.includes(held)
 
 
+def test_documents_are_kept_for_a_while(make: Callable[[], Store]) -> None:
+    one, other = make(), make()
+    assert one.documents("walks") == {}
+    one.put("walks", {"a": {"step": 1}, "b": [1.5, "é", None]}, 60)
+    one.put("short", {"a": 1}, 0.05)
+    assert other.documents("walks") == {"a": {"step": 1}, "b": [1.5, "é", None]}
+    other.put("walks", {"a": 2}, 60)
+    other.remove("walks", ["b", "unheard"])
+    assert one.documents("walks") == {"a": 2}
+    time.sleep(0.1)
+    assert one.documents("short") == {}
+    for number in range(10):
+        one.put("many", {str(number): number}, 60, most=3)
+        time.sleep(0.002)
+    assert other.documents("many") == {"7": 7, "8": 8, "9": 9}
+
+
+def test_a_lease_is_one_owners_until_it_ends(make: Callable[[], Store]) -> None:
+    one, other = make(), make()
+    assert one.lease("leader", "one", 60)
+    assert one.lease("leader", "one", 0.2), "it is prolonged, or shortened, by its owner"
+    assert not other.lease("leader", "other", 60)
+    assert other.lease("another", "other", 60)
+    time.sleep(0.25)
+    assert other.lease("leader", "other", 60)
+    assert not one.lease("leader", "one", 60)
+
+
 def test_a_note_changes_nothing(make: Callable[[], Store]) -> None:
     store = make()
     store.write(Change([override("a")]))

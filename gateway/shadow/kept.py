@@ -1,0 +1,171 @@
+"""What the client was served, kept for a mirror while it goes by; and what the mirror answers.
+
+Nothing here waits for anything, and nothing changes what passes through.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import copy_context
+from typing import TYPE_CHECKING
+
+from gateway.shadow.answer import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+    from contextvars import Context
+
+    from starlette.types import Message, Receive, Scope, Send
+
+#: Messages of ASGI extensions that carry a body past us.
+_BEYOND = frozenset({"http.response.pathsend", "http.response.zerocopysend"})
+#: Headers of a request that has a body (RFC 9112, section 6.3).
+_BODY = frozenset({b"content-length", b"transfer-encoding"})
+
+
+class Unfit(OSError):
+    """An answer isn't to be compared; `why` is the outcome to count."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+class Collected:
+    """One answer as its ASGI messages make it: at most `most` bytes of body.
+
+    `why` is set, and nothing is kept any more, where it turns out not to be fit for comparison:
+    `stream` (server-sent events have no end) or `too_long`.
+    """
+
+    __slots__ = ("_parts", "_size", "complete", "headers", "most", "status", "why")
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.status = 0
+        self.headers: tuple[tuple[bytes, bytes], ...] = ()
+        self.complete = False
+        self.why: str | None = None
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def note(self, message: Message) -> None:
+        """Take note of one message."""
+        kind = message["type"]
+        if kind == "http.response.body":
+            body = message.get("body", b"")
+            if body and self.why is None:
+                self._size += len(body)
+                self._parts.append(body)
+                if self._size > self.most:
+                    self._give_up("too_long")
+            self.complete = not message.get("more_body", False)
+        elif kind == "http.response.start":
+            self.status = message["status"]
+            self.headers = tuple((bytes(k), bytes(v)) for k, v in message.get("headers", ()))
+            if any(k.lower() == b"content-type" and _is_events(v) for k, v in self.headers):
+                self._give_up("stream")
+        elif kind in _BEYOND:
+            self._give_up("too_long")
+
+    def _give_up(self, why: str) -> None:
+        self.why = why
+        self._parts.clear()
+
+    def answer(self, error: str | None = None) -> Answer:
+        """Return it as a value."""
+        return Answer(self.status, self.headers, b"".join(self._parts), error)
+
+
+def _is_events(content_type: bytes) -> bool:
+    return content_type.lower().startswith(b"text/event-stream")
+
+
+class Kept:
+    """One request on its way to the side that answers the client, and that side's answer.
+
+    `scope` is a copy from before either app has seen it. `context` holds the context variables of
+    that moment. `length` is the largest body, in bytes, of request and answer.
+    """
+
+    __slots__ = ("_body", "_receive", "_send", "_size", "answer", "context", "scope", "whole")
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, length: int) -> None:
+        self.scope: Scope = dict(scope)
+        self.context: Context = copy_context()
+        self.answer = Collected(length)
+        self.whole = False
+        """Whether the request's body has been read to its end."""
+        self._receive, self._send = receive, send
+        self._body: list[bytes] = []
+        self._size = 0
+
+    async def receive(self) -> Message:
+        """Receive for the side that answers the client."""
+        message = await self._receive()
+        if message["type"] == "http.request":
+            body = message.get("body", b"")
+            self._size += len(body)
+            if self._size <= self.answer.most:
+                self._body.append(body)
+            self.whole = not message.get("more_body", False)
+        return message
+
+    def send(self, message: Message) -> Awaitable[None]:
+        """Send to the client, and keep it."""
+        self.answer.note(message)
+        return self._send(message)
+
+    @property
+    def unfit(self) -> str | None:
+        """Why there is nothing to compare with; None: there is."""
+        if self.answer.why is not None:
+            return self.answer.why
+        if self._size > self.answer.most:
+            return "too_long"
+        if not self.whole and any(name in _BODY for name, _ in self.scope["headers"]):
+            return "unread"  # the side that answered has not read the body to its end
+        return None if self.answer.complete else "aborted"
+
+    def again(self) -> Again:
+        """Return what gives the request's body once more."""
+        return Again(b"".join(self._body))
+
+
+class Again:
+    """A `receive` with the whole body at once, for a client that never leaves by itself."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body: bytes | None = body
+        self._over = asyncio.Event()
+
+    async def __call__(self) -> Message:
+        """Receive for the mirrored side."""
+        body, self._body = self._body, None
+        if body is not None:
+            return {"type": "http.request", "body": body, "more_body": False}
+        await self._over.wait()
+        return {"type": "http.disconnect"}
+
+    def end(self) -> None:
+        """Say that the answer is complete: only now has the client left."""
+        self._over.set()
+
+
+class Collecting:
+    """A `send` that goes nowhere: it keeps the answer of a mirrored request.
+
+    Raises Unfit where it isn't worth going on; to the handler that is a client who has left.
+    """
+
+    def __init__(self, again: Again, most: int) -> None:
+        self.answer = Collected(most)
+        self._again = again
+
+    async def __call__(self, message: Message) -> None:
+        """Take one message."""
+        self.answer.note(message)
+        if self.answer.complete:
+            self._again.end()
+        if self.answer.why is not None:
+            raise Unfit(self.answer.why)

@@ -1,0 +1,339 @@
+"""The mirror: what one side has answered, the other is asked for as well, and both are compared.
+
+It begins once the client's answer has been handed over, in a task of its own with a copy of the
+request. It is bounded in every way: by a share of the requests, by how many run at once, by time
+and by bytes; what is beyond is skipped, and counted by the reason. No client waits for it, and
+whatever it raises ends here.
+
+One thing can't be kept from the client by all that: a mirrored `async def` handler that blocks the
+event loop which they share. So it is caught at its first block, its route is mirrored no more, and
+the handler is named.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import logging
+import random
+import traceback
+from collections import Counter
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+import anyio.to_thread
+
+from gateway.cutover import Decision
+from gateway.exceptions import UseLegacy
+from gateway.routing import Backend, Match, Reason
+from gateway.shadow.kept import Collecting, Kept, Unfit
+from gateway.shadow.steps import in_steps
+from gateway.shadow.writes import Undo
+from gateway.state import begin, mirrored, request_state
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+    from types import CodeType, FrameType
+
+    from starlette.types import Receive, Scope, Send
+
+    from gateway.config import MirrorConfig, WritesConfig
+    from gateway.routing import Mirroring, Route
+    from gateway.shadow.answer import Answer
+    from gateway.shadow.verdicts import Verdicts
+    from gateway.snapshot import Snapshot
+
+logger = logging.getLogger("gateway.shadow")
+
+#: A mirrored handler that keeps the event loop for longer, in seconds, is mirrored no more.
+BLOCK_SECONDS = 0.25
+#: A route that so often in a row doesn't answer in time is mirrored no more.
+MOST_TIMEOUTS = 5
+#: How long the server's end waits for mirrors under way, in seconds.
+END_SECONDS = 1.0
+
+
+class Rerun(Protocol):
+    """Serves a request once more, by the side that is named; neither counted nor observed."""
+
+    def __call__(
+        self,
+        snapshot: Snapshot,
+        match: Match,
+        decision: Decision,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        /,
+    ) -> Awaitable[None]:
+        """Serve it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One request to mirror: what was kept of it, and which side has answered the client."""
+
+    snapshot: Snapshot
+    match: Match
+    route: Route
+    mirroring: Mirroring
+    kept: Kept
+    served: Backend
+
+
+class Mirrors:
+    """All mirrors of one worker; everything runs on the event loop.
+
+    `rerun` asks a side; `prepare` is called before each mirror begins, and readies the legacy app.
+    """
+
+    def __init__(
+        self,
+        settings: MirrorConfig,
+        rerun: Rerun,
+        verdicts: Verdicts,
+        prepare: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.outcomes: Counter[tuple[str, str, str]] = Counter()
+        """How mirrors ended, by method, path template and outcome."""
+        self.suspended: dict[str, str] = {}
+        """The routes that are mirrored no more, by id, with the handler that is to blame."""
+        self.verdicts = verdicts
+        self._settings = settings
+        self._rerun = rerun
+        self._prepare = prepare
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._jobs: dict[int, _Job] = {}
+        self._revision = ""
+        self._stopped = False
+        self._bare: dict[int, tuple[Route, Route]] = {}
+        self._undo: dict[WritesConfig, Undo] = {}
+        self._timeouts: Counter[str] = Counter()
+
+    @property
+    def in_flight(self) -> int:
+        """How many run just now."""
+        return len(self._tasks)
+
+    # -- in the client's request --------------------------------------------------------------
+
+    def keep(
+        self, snapshot: Snapshot, route: Route, scope: Scope, receive: Receive, send: Send
+    ) -> Kept | None:
+        """Return what keeps a request for its mirror; None where this one isn't mirrored."""
+        mirroring = route.mirroring
+        if mirroring is None or random.random() * 100 >= mirroring.sample:  # noqa: S311
+            return None
+        if snapshot.policy.kill_switch:
+            return None
+        if snapshot.revision != self._revision:
+            self._revision = snapshot.revision
+            self.suspended.clear()
+            self._bare.clear()
+        if route.id in self.suspended:
+            self._count(route, "suspended")
+        elif len(self._tasks) >= self._settings.in_flight:
+            self._count(route, "busy")
+        elif any(name == b"upgrade" for name, _ in scope["headers"]):
+            self._count(route, "upgrade")
+        else:
+            return Kept(scope, receive, send, mirroring.compare.max_body)
+        return None
+
+    def begin(self, snapshot: Snapshot, match: Match, kept: Kept, served: Decision) -> None:
+        """Send the mirror on its way; the client has its answer."""
+        route = match.route
+        if route is None or route.mirroring is None:
+            return
+        why = kept.unfit
+        if served.reason in (Reason.FAILOVER, Reason.USE_LEGACY, Reason.RETIRED, Reason.GUARD):
+            why = served.reason.value  # another side than the decided one has answered
+        elif len(self._tasks) >= self._settings.in_flight:
+            why = "busy"
+        if why is not None:
+            self._count(route, why)
+            return
+        job = _Job(
+            snapshot, self._bared(match, route), route, route.mirroring, kept, served.backend
+        )
+        task = asyncio.get_running_loop().create_task(
+            self._mirror(job), name="gateway-mirror", context=kept.context
+        )
+        self._tasks.add(task)
+        self._jobs[id(task)] = job
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._jobs.pop(id(task), None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("a mirror failed", exc_info=error)
+
+    def _bared(self, match: Match, route: Route) -> Match:
+        """Return the match without failover: the mirrored side answers by itself or not at all."""
+        known = self._bare.get(id(route))
+        if known is None or known[0] is not route:
+            known = (route, replace(route, failover=None, circuit=None))
+            self._bare[id(route)] = known
+        return replace(match, route=known[1])
+
+    # -- by itself ----------------------------------------------------------------------------
+
+    async def _mirror(self, job: _Job) -> None:
+        mirrored.set(True)
+        state = dict(request_state())
+        begin().update(state)
+        first = job.kept.answer.answer()
+        other = Backend.NATIVE if job.served is Backend.LEGACY else Backend.LEGACY
+        try:
+            second = await self._ask(job, other)
+            legacy, native = (first, second) if other is Backend.NATIVE else (second, first)
+            if random.random() * 100 < job.mirroring.noise:  # noqa: S311
+                twin = await self._ask(job, Backend.LEGACY)
+                await self.verdicts.learn(job.route, job.mirroring, legacy, twin)
+            await self.verdicts.compare(job.route, job.mirroring, job.kept.scope, legacy, native)
+        except Unfit as unfit:
+            self._count(job.route, unfit.why)
+        else:
+            self._count(job.route, "compared")
+
+    async def _ask(self, job: _Job, side: Backend) -> Answer:
+        """Ask one side. Raises Unfit where there is no answer to compare."""
+        self._prepare()
+        again = job.kept.again()
+        collecting = Collecting(again, job.mirroring.compare.max_body)
+        decision = Decision(side, Reason.MIRROR)
+        scope = dict(job.kept.scope)
+        run = self._rerun(job.snapshot, job.match, decision, scope, again, collecting)
+
+        def blocked(seconds: float) -> None:
+            if side is Backend.NATIVE:
+                self._suspend(job.route, seconds)
+
+        error: str | None = None
+        try:
+            async with asyncio.timeout(self._settings.timeout), AsyncExitStack() as stack:
+                stack.enter_context(_one_more_thread())
+                if job.mirroring.writes is not None:
+                    await self._undoing(job.mirroring.writes).enter(stack)
+                await in_steps(run, BLOCK_SECONDS, blocked)
+        except TimeoutError:
+            if not collecting.answer.complete:
+                self._hangs(job.route)
+                raise Unfit("timeout") from None
+        except UseLegacy:
+            raise Unfit("use_legacy") from None
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._stopped or task is None:
+                raise
+            task.uncancel()  # the handler did that to itself
+            error = traceback.format_exc()
+        except BaseException:  # noqa: BLE001 - not even SystemExit may end the server here
+            error = traceback.format_exc()
+        if collecting.answer.why is not None:
+            raise Unfit(collecting.answer.why)
+        if not collecting.answer.complete and error is None:
+            raise Unfit("no_answer")
+        self._timeouts.pop(job.route.id, None)
+        return collecting.answer.answer(error)
+
+    def _undoing(self, writes: WritesConfig) -> Undo:
+        found = self._undo.get(writes)
+        if found is None:
+            found = self._undo[writes] = Undo.of(writes)
+        return found
+
+    def _hangs(self, route: Route) -> None:
+        """Suspend a route that never answers in time: its threads go on, whoever waits for them."""
+        self._timeouts[route.id] += 1
+        if self._timeouts[route.id] >= MOST_TIMEOUTS and route.id not in self.suspended:
+            del self._timeouts[route.id]
+            self.suspended[route.id] = _name_of(route)
+            logger.error(
+                "%s has not answered within %g s, %d times in a row: %s is mirrored no more until "
+                "the config or an override changes",
+                _name_of(route),
+                self._settings.timeout,
+                MOST_TIMEOUTS,
+                route.id,
+            )
+
+    # -- what blocks the loop -----------------------------------------------------------------
+
+    def blocked(self, frame: FrameType | None) -> None:
+        """Learn, on any thread, what the loop's thread runs while it is blocked.
+
+        A handler may run in a task that middleware has started, which nobody sees from here.
+        """
+        codes: set[CodeType] = set()
+        while frame is not None:
+            codes.add(frame.f_code)
+            frame = frame.f_back
+        for job in list(self._jobs.values()):
+            if _code_of(job.route) in codes:
+                self._suspend(job.route, BLOCK_SECONDS)
+
+    def _suspend(self, route: Route, seconds: float) -> None:
+        if route.id in self.suspended:
+            return
+        name = self.suspended[route.id] = _name_of(route)
+        logger.error(
+            "%s has blocked the event loop for %.2f s while it was mirrored: %s is mirrored no "
+            "more until the config or an override changes. Write it as `def`, or await what it "
+            "waits for",
+            name,
+            seconds,
+            route.id,
+        )
+
+    # -- the rest -----------------------------------------------------------------------------
+
+    def _count(self, route: Route, outcome: str) -> None:
+        self.outcomes[route.method, route.label, outcome] += 1
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values, for metrics and other workers."""
+        return {
+            "outcomes": [[*key, number] for key, number in self.outcomes.items()],
+            "suspended": dict(self.suspended),
+            "verdicts": self.verdicts.as_json(),
+        }
+
+    async def stop(self) -> None:
+        """End what is under way; what doesn't end soon is left behind."""
+        self._stopped = True
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=END_SECONDS)
+        self.verdicts.close()
+
+
+@contextlib.contextmanager
+def _one_more_thread() -> Iterator[None]:
+    """Give `def` handlers one thread more for as long as a mirror may hold one of theirs.
+
+    Starlette runs them on the threads of anyio's default limiter, which is one for the whole loop:
+    a mirrored handler that sleeps would take a thread from the clients.
+    """
+    limiter = anyio.to_thread.current_default_thread_limiter()
+    limiter.total_tokens += 1
+    try:
+        yield
+    finally:
+        limiter.total_tokens -= 1
+
+
+def _name_of(route: Route) -> str:
+    endpoint = route.native
+    return f"{endpoint.module}.{endpoint.qualname}" if endpoint is not None else "its handler"
+
+
+def _code_of(route: Route) -> CodeType | None:
+    call = getattr(route.native.dependant, "call", None) if route.native is not None else None
+    code: CodeType | None = getattr(inspect.unwrap(call), "__code__", None) if call else None
+    return code

@@ -1,0 +1,144 @@
+"""What the comparisons of one worker have come to: counted, learned, and kept as samples."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from gateway.secrecy import without_secrets
+from gateway.shadow.compare import Comparison, Policy, Verdict, compare, compare_twins
+from gateway.shadow.noise import Noise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.types import Scope
+
+    from gateway.routing import Mirroring, Route
+    from gateway.shadow.answer import Answer
+
+logger = logging.getLogger("gateway.shadow")
+
+#: Bodies up to this many bytes are compared on the event loop: a thread would cost more.
+SMALL_BYTES = 4_096
+#: How many kinds of mismatch are kept for a route, and for how long (seven days, in seconds).
+MOST_SAMPLES = 20
+KEPT_SECONDS = 7 * 86_400.0
+#: How much of a traceback is kept, in characters, from its end.
+MOST_TRACEBACK = 4_000
+#: Fields that are told apart in a route's counts; what comes after them is `other`.
+MOST_FIELDS = 100
+
+
+@dataclass(slots=True)
+class Tried:
+    """What came of a route's comparisons: verdicts by their name, differences by their field."""
+
+    verdicts: Counter[str] = field(default_factory=Counter)
+    fields: Counter[str] = field(default_factory=Counter)
+
+
+class Verdicts:
+    """Compares, counts and keeps, for one worker. `clock` gives seconds since the epoch."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self.tried: dict[tuple[str, str], Tried] = {}
+        """By method and path template."""
+        self.noise: dict[str, Noise] = {}
+        """What was learned of each route, by its id."""
+        self._clock = clock
+        self._policies: dict[str, tuple[Mirroring, Policy]] = {}
+        self._samples: dict[str, dict[str, Any]] = {}
+        self._threads: ThreadPoolExecutor | None = None
+
+    async def compare(
+        self, route: Route, mirroring: Mirroring, scope: Scope, legacy: Answer, native: Answer
+    ) -> None:
+        """Compare two answers to one request, and take note of the verdict."""
+        head = scope["method"] == "HEAD"
+        learned = self._noise(route).learned(self._clock())
+        policy = self._policy(route, mirroring)
+        small = len(legacy.body) + len(native.body) <= 2 * SMALL_BYTES
+        if small or legacy.body == native.body:
+            found = compare(legacy, native, policy, learned, head=head)
+        else:
+            judge = partial(compare, legacy, native, policy, learned, head=head)
+            found = await self._run(judge)
+        tried = self.tried.setdefault((route.method, route.label), Tried())
+        tried.verdicts[found.verdict.value] += 1
+        if found.verdict is Verdict.DIFFERENT:
+            for each in dict.fromkeys(difference.field for difference in found.differences):
+                known = each in tried.fields or len(tried.fields) < MOST_FIELDS
+                tried.fields[each if known else "other"] += 1
+            self._keep(route, scope, found, legacy, native)
+
+    async def learn(self, route: Route, mirroring: Mirroring, legacy: Answer, twin: Answer) -> None:
+        """Learn from two of legacy's answers to one request what differs by itself."""
+        twins = await self._run(compare_twins, legacy, twin, self._policy(route, mirroring))
+        self._noise(route).learn(twins, self._clock())
+
+    def take_samples(self) -> dict[str, dict[str, Any]]:
+        """Return the mismatches since the last call, by a key that tells their kinds apart."""
+        samples, self._samples = self._samples, {}
+        return samples
+
+    def as_json(self) -> list[list[Any]]:
+        """Return plain values: method, path template, counts by verdict and by field."""
+        return [[*key, dict(e.verdicts), dict(e.fields)] for key, e in self.tried.items()]
+
+    def _keep(
+        self, route: Route, scope: Scope, found: Comparison, legacy: Answer, native: Answer
+    ) -> None:
+        fields = sorted({each.field for each in found.differences})
+        kind = hashlib.blake2b("\n".join(fields).encode("utf-8", "replace"), digest_size=6)
+        key = f"{route.id} {kind.hexdigest()}"
+        mine = sum(1 for each in self._samples.values() if each["route"] == route.id)
+        if key not in self._samples and mine >= MOST_SAMPLES:
+            return
+        self._samples[key] = {
+            "route": route.id,
+            "at": self._clock(),
+            "method": scope["method"],
+            "path": without_secrets(scope["path"]),
+            "query": without_secrets(scope.get("query_string", b"").decode("latin-1")),
+            "legacy": _essence(legacy),
+            "native": _essence(native),
+            "differences": [asdict(each) for each in found.differences],
+            "more": found.cut,
+        }
+
+    def _noise(self, route: Route) -> Noise:
+        return self.noise.setdefault(route.id, Noise())
+
+    def _policy(self, route: Route, mirroring: Mirroring) -> Policy:
+        known = self._policies.get(route.id)
+        if known is None or (known[0] is not mirroring and known[0] != mirroring):
+            policy = Policy.of(mirroring.compare, mirroring.expect)
+            known = self._policies[route.id] = (mirroring, policy)
+        return known[1]
+
+    async def _run(self, function: Any, *args: Any) -> Any:
+        if self._threads is None:
+            # One, so that comparisons take no more than a processor's share from the clients.
+            self._threads = ThreadPoolExecutor(1, "gateway-compare")
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
+
+    def close(self) -> None:
+        """End the thread."""
+        threads, self._threads = self._threads, None
+        if threads is not None:
+            threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _essence(answer: Answer) -> dict[str, Any]:
+    error = answer.error
+    if error is not None:
+        error = without_secrets(error[-MOST_TRACEBACK:])
+    return {"status": answer.status, "bytes": len(answer.body), "error": error}

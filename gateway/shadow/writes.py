@@ -1,0 +1,63 @@
+"""How a team undoes what a mirrored request has written, and the proof that it works."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gateway.importing import import_callable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.config import WritesConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """`rollback` makes a context manager at whose end nothing has happened.
+
+    `probe` makes a generator: it writes, yields, and yields once more whether a second connection
+    still finds what was written.
+    """
+
+    rollback: Callable[[], Any]
+    probe: Callable[[], Any]
+
+    @classmethod
+    def of(cls, config: WritesConfig) -> Undo:
+        """Import both. Raises AppImportError."""
+        return cls(
+            import_callable(config.rollback, "a context manager"),
+            import_callable(config.probe, "a generator function"),
+        )
+
+    async def enter(self, stack: AsyncExitStack) -> None:
+        """Enter the context manager, in the running context: it may set context variables."""
+        manager = self.rollback()
+        if hasattr(manager, "__aenter__"):
+            await stack.enter_async_context(manager)
+        else:
+            stack.enter_context(manager)
+
+    def prove(self) -> str | None:
+        """Write, undo, and look; return what is wrong, None where nothing has survived.
+
+        Blocks, and runs a loop of its own: call it on a thread.
+        """
+        try:
+            return asyncio.run(self._prove())
+        except Exception as error:  # noqa: BLE001 - it is the team's code, and may raise anything
+            return f"the probe failed: {type(error).__name__}: {error}"
+
+    async def _prove(self) -> str | None:
+        probe = self.probe()
+        async with AsyncExitStack() as stack:
+            await self.enter(stack)
+            next(probe)
+        survived = next(probe, None)
+        if survived is None:
+            return "the probe must yield twice: after it has written, and whether that survived"
+        return "what the probe wrote was still there afterwards" if survived else None

@@ -1,0 +1,606 @@
+"""Mirrors (B11, B12): the other side is asked as well, and the client never notices."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import logging
+import socket
+import sqlite3
+import threading
+import time
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from cachelib import FileSystemCache
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import StreamingResponse
+from flask import Flask, g, request, session
+from flask_limiter import Limiter
+from flask_session import Session
+
+from gateway import Gateway, is_mirror, request_state
+from gateway.exceptions import ConfigError
+from tests.functional.live import wait_until
+from tests.functional.servers import serve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.network
+
+
+def shadow(path: str, **more: Any) -> dict[str, Any]:
+    return {"path": path, "cutover": "shadow", **more}
+
+
+def made(flask: Flask, native: FastAPI, *routes: dict[str, Any], **config: Any) -> Gateway:
+    whole = {"version": 1, "routes": list(routes), "mirror": {"timeout": 2, "in_flight": 4}}
+    return Gateway(flask, native, whole | config, verify_lock=False)
+
+
+def outcomes(gateway: Gateway) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for (_, _, outcome), number in gateway.mirrors.outcomes.items():
+        found[outcome] = found.get(outcome, 0) + number
+    return found
+
+
+def verdicts(gateway: Gateway) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for tried in gateway.mirrors.verdicts.tried.values():
+        for verdict, number in tried.verdicts.items():
+            found[verdict] = found.get(verdict, 0) + number
+    return found
+
+
+def settled(gateway: Gateway, number: int, seconds: float = 10) -> dict[str, int]:
+    """Wait until so many mirrors have come to an end, and say how."""
+    wait_until(lambda: sum(outcomes(gateway).values()) >= number, seconds)
+    return outcomes(gateway)
+
+
+# -- what it is for -----------------------------------------------------------------------------
+
+
+def pair() -> tuple[Flask, FastAPI]:
+    flask, native = Flask("legacy"), FastAPI(openapi_url=None)
+
+    @flask.get("/same")
+    def same() -> Any:
+        return {"items": [1, 2], "side": "any"}
+
+    @flask.get("/other")
+    def other() -> Any:
+        return {"price": 1, "password": "hunter2-hunter2"}
+
+    @native.get("/same")
+    async def same_() -> Any:
+        return {"side": "any", "items": [1, 2]}
+
+    @native.get("/other")
+    def other_() -> Any:
+        return {"price": "1", "password": "another-one-here"}
+
+    return flask, native
+
+
+@pytest.mark.parametrize(("cutover", "side"), [("shadow", b"legacy"), ("live", b"native")])
+def test_both_answers_are_compared(cutover: str, side: bytes) -> None:
+    rules = [{"prefix": "/", "cutover": cutover}]
+    gateway = made(*pair(), *rules, served_by=True)
+    with serve(gateway) as url:
+        for _ in range(3):
+            assert httpx.get(f"{url}/same").headers["x-served-by"] == side.decode()
+        assert httpx.get(f"{url}/other").json()["price"] in (1, "1")
+        assert settled(gateway, 4) == {"compared": 4}
+        assert httpx.head(f"{url}/same").headers["x-served-by"] == side.decode()
+        settled(gateway, 5)
+    assert verdicts(gateway) == {"equal": 4, "different": 1}
+    (sample,) = gateway.mirrors.verdicts.take_samples().values()
+    assert {each["path"] for each in sample["differences"]} == {"$.price", "$.password"}
+    assert "hunter2" not in str(sample)
+    assert "another-one" not in str(sample)
+
+
+def test_a_rule_says_what_counts() -> None:
+    gateway = made(
+        *pair(),
+        shadow("/other", compare={"ignore": ["$.password"]}, expect=[
+            {"path": "$.price", "legacy": {"type": "number"}, "native": {"type": "string"}},
+        ]),
+    )  # fmt: skip
+    with serve(gateway) as url:
+        httpx.get(f"{url}/other")
+        settled(gateway, 1)
+    assert verdicts(gateway) == {"expected": 1}
+
+
+def test_noise_is_learned_from_a_twin() -> None:
+    flask, native = Flask("legacy"), FastAPI(openapi_url=None)
+    ticks = iter(range(10**6))
+
+    @flask.get("/n")
+    def n() -> Any:
+        return {"at": next(ticks), "total": 7}
+
+    @native.get("/n")
+    async def n_() -> Any:
+        return {"at": next(ticks), "total": 7 if next(ticks) < 100 else 8}
+
+    gateway = made(flask, native, shadow("/n", noise="100%"))
+    with serve(gateway) as url:
+        for number in range(10):
+            httpx.get(f"{url}/n")
+            settled(gateway, number + 1)
+        assert verdicts(gateway) == {"noise": 10}
+        while next(ticks) < 100:
+            pass
+        httpx.get(f"{url}/n")
+        settled(gateway, 11)
+        assert verdicts(gateway) == {"noise": 10, "different": 1}
+    (noise,) = gateway.mirrors.verdicts.noise.values()
+    assert [entry.path for entry in noise.listing(time.time())] == ["$.at"]
+
+
+def test_a_sample_is_mirrored() -> None:
+    gateway = made(
+        *pair(), shadow("/same", sample=25), shadow("/other", sample=0), mirror={"in_flight": 500}
+    )
+    with serve(gateway) as url, httpx.Client() as client:
+        for _ in range(400):
+            client.get(f"{url}/same")
+            client.get(f"{url}/other")
+        wait_until(lambda: gateway.mirrors.in_flight == 0)
+    assert 50 < outcomes(gateway)["compared"] < 150
+    assert {label for _, label, _ in gateway.mirrors.outcomes} == {"/same"}
+
+
+def test_a_canary_is_mirrored_where_it_says_so() -> None:
+    rule = {"path": "/same", "cutover": "canary", "weight": 50, "sticky": ["header:X-Me"]}
+    for more, number in (({}, 0), ({"sample": 100}, 20)):
+        gateway = made(*pair(), rule | more)
+        with serve(gateway) as url:
+            for who in range(20):
+                httpx.get(f"{url}/same", headers={"X-Me": str(who)})
+                settled(gateway, min(number, who + 1))
+            assert sum(outcomes(gateway).values()) == number
+
+
+# -- B11: what the other side may do ------------------------------------------------------------
+
+
+def unruly() -> tuple[Flask, FastAPI]:
+    flask, native = Flask("legacy"), FastAPI(openapi_url=None)
+    names = ("sleeps", "sleeps-def", "raises", "breaks", "long", "exits", "cancels", "silent",
+             "stream", "limits")  # fmt: skip
+    for name in names:
+        flask.add_url_rule(f"/{name}", name, lambda: {"from": "legacy", "é": list(range(50))})
+
+    @native.get("/sleeps")
+    async def sleeps() -> Any:
+        await asyncio.sleep(30)
+
+    @native.get("/sleeps-def")
+    def sleeps_def() -> Any:
+        time.sleep(4)
+
+    @native.get("/raises")
+    async def raises() -> Any:
+        raise RuntimeError("password=hunter2-hunter2")
+
+    @native.get("/breaks")
+    async def breaks() -> Any:
+        async def parts() -> Any:
+            yield b"{"
+            raise ConnectionResetError
+
+        return StreamingResponse(parts(), media_type="application/json")
+
+    @native.get("/long")
+    async def long() -> Any:
+        async def parts() -> Any:
+            for _ in range(50):
+                yield b"x" * 1_000_000
+
+        return StreamingResponse(parts())
+
+    @native.get("/exits")
+    async def exits() -> Any:
+        raise SystemExit(3)
+
+    @native.get("/cancels")
+    async def cancels() -> Any:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+
+    class Silent(Response):
+        async def __call__(self, *_: Any) -> None:
+            """Answer nothing."""
+
+    @native.get("/silent")
+    async def says_nothing() -> Response:
+        return Silent()
+
+    @native.get("/stream")
+    async def stream() -> Any:
+        async def parts() -> Any:
+            while True:
+                yield b"data: 1\n\n"
+                await asyncio.sleep(0.1)
+
+        return StreamingResponse(parts(), media_type="text/event-stream")
+
+    @native.get("/limits")
+    async def limits(request: Request) -> Any:
+        while not await request.is_disconnected():
+            await asyncio.sleep(0.05)
+
+    return flask, native
+
+
+@pytest.mark.parametrize(
+    ("name", "outcome"),
+    [
+        ("sleeps", "timeout"),
+        ("sleeps-def", "timeout"),
+        ("raises", "compared"),
+        ("breaks", "compared"),
+        ("long", "too_long"),
+        ("exits", "compared"),
+        ("cancels", "compared"),
+        ("silent", "no_answer"),
+        ("stream", "stream"),
+        ("limits", "timeout"),
+    ],
+)
+def test_whatever_the_mirrored_side_does_the_client_gets_its_answer(
+    name: str, outcome: str
+) -> None:
+    bare, _ = unruly()
+    wanted = bare.test_client().get(f"/{name}")
+    gateway = made(*unruly(), shadow(f"/{name}"))
+    with serve(gateway) as url, httpx.Client() as client:
+        for _ in range(2):
+            began = time.monotonic()
+            answer = client.get(f"{url}/{name}")
+            assert time.monotonic() - began < 1
+            assert (answer.status_code, answer.content) == (200, wanted.data)
+            assert dict(answer.headers).keys() >= {"content-type", "content-length"}
+        assert settled(gateway, 2, 15) == {outcome: 2}
+        assert client.get(f"{url}/{name}").status_code == 200
+    if outcome == "compared":
+        assert verdicts(gateway)["different"] >= 2
+    assert "hunter2" not in str(gateway.mirrors.verdicts.take_samples())
+
+
+def test_no_more_than_so_many_at_a_time() -> None:
+    gateway = made(*unruly(), shadow("/sleeps"))
+    with serve(gateway) as url, httpx.Client() as client:
+        for _ in range(50):
+            assert client.get(f"{url}/sleeps").status_code == 200
+        assert gateway.mirrors.in_flight == 4
+        assert outcomes(gateway) == {"busy": 46}
+        assert settled(gateway, 50) == {"busy": 46, "timeout": 4}
+
+
+def test_a_handler_that_never_answers_is_mirrored_no_more(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    gateway = made(*unruly(), shadow("/sleeps"), mirror={"timeout": 0.2, "in_flight": 4})
+    with serve(gateway) as url, httpx.Client() as client:
+        for number in range(6):
+            client.get(f"{url}/sleeps")
+            settled(gateway, number + 1)
+        assert outcomes(gateway) == {"timeout": 5, "suspended": 1}
+    assert "sleeps has not answered within 0.2 s, 5 times in a row" in caplog.text
+
+
+@pytest.mark.parametrize("middleware", [False, True])
+def test_a_handler_that_blocks_the_loop_is_caught_at_its_first_block(
+    middleware: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    flask, native = Flask("legacy"), FastAPI(openapi_url=None)
+    flask.add_url_rule("/blocks", "blocks", lambda: "legacy")
+
+    @native.get("/blocks")
+    async def blocks() -> str:
+        time.sleep(0.6)
+        return "legacy"
+
+    if middleware:
+
+        @native.middleware("http")
+        async def nothing(request: Request, call_next: Any) -> Any:
+            return await call_next(request)
+
+    gateway = made(flask, native, shadow("/blocks"))
+    with serve(gateway) as url, httpx.Client() as client, caplog.at_level(logging.ERROR):
+        client.get(f"{url}/blocks")
+        wait_until(lambda: gateway.mirrors.suspended)
+        for _ in range(20):
+            began = time.monotonic()
+            assert client.get(f"{url}/blocks").text == "legacy"
+        assert time.monotonic() - began < 0.3
+        assert outcomes(gateway)["suspended"] >= 19
+    (name,) = gateway.mirrors.suspended.values()
+    assert name.endswith("blocks")
+    assert "is mirrored no more" in caplog.text
+
+
+def test_a_client_that_leaves_takes_no_mirror_along() -> None:
+    flask, native = Flask("legacy"), FastAPI(openapi_url=None)
+    flask.add_url_rule("/slow", "slow", lambda: "answer")
+    seen: list[bool] = []
+
+    @native.get("/slow")
+    async def slow(request: Request) -> str:
+        await asyncio.sleep(0.5)
+        seen.append(await request.is_disconnected())
+        return "answer"
+
+    gateway = made(flask, native, shadow("/slow"))
+    with serve(gateway) as url:
+        host, _, port = url.removeprefix("http://").partition(":")
+        with socket.create_connection((host, int(port))) as client:
+            client.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert client.recv(100).startswith(b"HTTP/1.1 200")
+        assert settled(gateway, 1) == {"compared": 1}
+    assert seen == [False]
+
+
+def test_a_stream_of_events_is_not_mirrored() -> None:
+    flask, native = Flask("legacy"), FastAPI(openapi_url=None)
+
+    @flask.get("/events")
+    def events() -> Any:
+        return (b"data: 1\n\n" for _ in range(3)), {"Content-Type": "text/event-stream"}
+
+    asked: list[int] = []
+    native.add_api_route("/events", lambda: asked.append(1))
+    gateway = made(flask, native, shadow("/events"))
+    with serve(gateway) as url:
+        assert httpx.get(f"{url}/events").text.count("data") == 3
+        assert settled(gateway, 1) == {"stream": 1}
+    assert asked == []
+
+
+# -- what must not last -------------------------------------------------------------------------
+
+
+def test_hooks_run_and_nothing_of_them_lasts(tmp_path: Path) -> None:
+    """A session on the server isn't saved, a limit isn't used up, and both sides can tell."""
+    flask, native = Flask("legacy"), FastAPI(openapi_url=None)
+    flask.config.update(
+        SESSION_TYPE="cachelib", SESSION_CACHELIB=FileSystemCache(str(tmp_path / "s"), mode=0o600)
+    )
+    Session(flask)
+    Limiter(lambda: "everybody", app=flask, default_limits=["6 per hour"], storage_uri="memory://")
+    seen: list[tuple[str, bool, bool]] = []
+
+    @flask.before_request
+    def before() -> None:
+        g.user = "ann"
+        request_state()["seen"] = True
+        mirrored = request.environ.get("gateway.mirror", False)
+        seen.append(("hook", is_mirror(), mirrored))
+
+    @flask.get("/visits")
+    def visits() -> Any:
+        session["visits"] = session.get("visits", 0) + 1
+        return {"visits": session["visits"]}
+
+    @native.get("/visits")
+    def visits_() -> Any:
+        seen.append(("native", is_mirror(), g.user == "ann"))
+        session["visits"] = session.get("visits", 0) + 1
+        return {"visits": session["visits"] - 1}
+
+    gateway = made(flask, native, shadow("/visits", auth="none"))
+    with serve(gateway) as url, httpx.Client() as client:
+        for number in range(1, 6):
+            assert client.get(f"{url}/visits").json() == {"visits": number}
+            settled(gateway, number)
+        assert not is_mirror()
+        # What the mirror reads is what the view has saved: one more than before, and minus one.
+        # Only the first request brought no cookie, so that its mirror found no session.
+        assert verdicts(gateway) == {"different": 1, "equal": 4}
+        assert client.get(f"{url}/visits").status_code == 200, "no mirror has used up the limit"
+        assert client.get(f"{url}/visits").status_code == 429
+    assert seen[:3] == [("hook", False, False), ("hook", True, True), ("native", True, True)]
+
+
+# -- B12: requests that write --------------------------------------------------------------------
+
+
+def writing() -> tuple[Flask, FastAPI, list[str]]:
+    flask, native = Flask("legacy"), FastAPI(openapi_url=None)
+    done: list[str] = []
+
+    @flask.post("/pay")
+    def pay() -> Any:
+        done.append(f"legacy {request.get_json()['sum']}")
+        return {"paid": request.get_json()["sum"]}
+
+    @native.post("/pay")
+    async def pay_(request: Request) -> Any:
+        body = await request.json()
+        done.append(f"native {body['sum']}")
+        return {"paid": body["sum"]}
+
+    return flask, native, done
+
+
+@pytest.mark.parametrize(("cutover", "side"), [("shadow", "legacy"), ("live", "native")])
+def test_a_request_that_writes_is_not_mirrored(
+    cutover: str, side: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    flask, native, done = writing()
+    gateway = made(flask, native, {"path": "/pay", "cutover": cutover})
+    assert any(each.code == "writes-not-mirrored" for each in gateway.snapshots.current.warnings)
+    with serve(gateway) as url:
+        for number in range(3):
+            assert httpx.post(f"{url}/pay", json={"sum": number}).json() == {"paid": number}
+        time.sleep(0.3)
+    assert done == [f"{side} {number}" for number in range(3)]
+    assert outcomes(gateway) == {}
+
+
+class Bank:
+    """A real database file; `current` is the connection that the running code shall use."""
+
+    def __init__(self, path: Path, *, honest: bool = True) -> None:
+        self.path, self.honest = path, honest
+        with contextlib.closing(self.connect()) as connection:
+            connection.execute("CREATE TABLE payments (who TEXT, sum INTEGER)")
+        self.current: ContextVar[sqlite3.Connection] = ContextVar("bank")
+
+    def connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+
+    def pay(self, who: str, amount: int) -> int:
+        """Write, and tell the sum of all payments as the writer sees it."""
+        connection = self.current.get(None)
+        if connection is not None:
+            return self._pay(connection, who, amount)
+        with contextlib.closing(self.connect()) as own:
+            return self._pay(own, who, amount)
+
+    def _pay(self, connection: sqlite3.Connection, who: str, amount: int) -> int:
+        connection.execute("INSERT INTO payments VALUES (?, ?)", (who, amount))
+        return int(connection.execute("SELECT count(*) FROM payments").fetchone()[0])
+
+    @contextlib.contextmanager
+    def rolled_back(self) -> Iterator[None]:
+        connection = self.connect()
+        # Without BEGIN each statement is a transaction of its own: the rollback then undoes none.
+        if self.honest:
+            connection.execute("BEGIN")
+        token = self.current.set(connection)
+        try:
+            yield
+        finally:
+            self.current.reset(token)
+            connection.rollback()
+            connection.close()
+
+    def probe(self) -> Iterator[bool | None]:
+        self.pay("probe", 0)
+        yield None
+        with contextlib.closing(self.connect()) as other:
+            found = other.execute("SELECT count(*) FROM payments WHERE who = 'probe'").fetchone()
+        yield bool(found[0])
+
+    def rows(self) -> list[tuple[str, int]]:
+        with contextlib.closing(self.connect()) as connection:
+            return connection.execute("SELECT who, sum FROM payments").fetchall()
+
+
+def banking(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> tuple[Flask, FastAPI]:
+    flask, native = Flask("legacy"), FastAPI(openapi_url=None)
+
+    @flask.post("/pay")
+    def pay() -> Any:
+        return {"payments": bank.pay("legacy", request.get_json()["sum"])}
+
+    @native.post("/pay")
+    def pay_(body: dict[str, int]) -> Any:
+        return {"payments": bank.pay("native", body["sum"]) - 1}
+
+    monkeypatch.setattr("tests.functional.test_mirror.BANK", bank, raising=False)
+    return flask, native
+
+
+def rolled_back() -> Any:
+    return BANK.rolled_back()  # type: ignore[name-defined]  # noqa: F821
+
+
+def probe() -> Any:
+    return BANK.probe()  # type: ignore[name-defined]  # noqa: F821
+
+
+WRITES = {
+    "rollback": "tests.functional.test_mirror:rolled_back",
+    "probe": "tests.functional.test_mirror:probe",
+}
+
+
+@pytest.mark.parametrize("cutover", ["shadow", "live"])
+def test_a_write_is_mirrored_where_it_can_be_undone(
+    cutover: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bank = Bank(tmp_path / "bank.db")
+    flask, native = banking(bank, monkeypatch)
+    gateway = made(flask, native, {"path": "/pay", "cutover": cutover, "writes": WRITES})
+    side = "legacy" if cutover == "shadow" else "native"
+    with serve(gateway) as url:
+        assert bank.rows() == [], "the probe has left nothing"
+        for number in range(1, 4):
+            httpx.post(f"{url}/pay", json={"sum": number})
+            settled(gateway, number)
+    assert bank.rows() == [(side, number) for number in (1, 2, 3)]
+    assert verdicts(gateway) == ({"equal": 3} if cutover == "shadow" else {"different": 3})
+
+
+def test_an_undo_that_does_not_undo_refuses_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Default pysqlite commits by itself: nobody would notice until rows are there twice."""
+    bank = Bank(tmp_path / "bank.db", honest=False)
+    gateway = made(*banking(bank, monkeypatch), shadow("/pay", writes=WRITES))
+
+    async def start() -> dict[str, Any]:
+        said: asyncio.Queue[Any] = asyncio.Queue()
+        asked = asyncio.create_task(
+            gateway({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}},
+                    lambda: asyncio.sleep(0, {"type": "lifespan.startup"}), said.put)
+        )  # fmt: skip
+        found: dict[str, Any] = await said.get()
+        await asked
+        return found
+
+    found = asyncio.run(start())
+    assert found["type"] == "lifespan.startup.failed"
+    assert "what the probe wrote was still there" in found["message"]
+
+
+def test_an_undo_that_is_not_there_is_a_problem_of_the_config() -> None:
+    flask, native, _ = writing()
+    with pytest.raises(ConfigError) as wrong:
+        made(flask, native, shadow("/pay", writes={"rollback": "no.such:thing", "probe": "x:y"}))
+    assert "routes[0].writes" in str(wrong.value)
+
+
+def test_clients_are_served_on_while_mirrored_handlers_sleep() -> None:
+    """Forty threads for `def` handlers, as many clients, and mirrors that hold four more."""
+    flask, native = Flask("legacy"), FastAPI(openapi_url=None)
+    flask.add_url_rule("/mirrored", "mirrored", lambda: "x")
+    native.add_api_route("/mirrored", lambda: time.sleep(3))
+    native.add_api_route("/own", lambda: time.sleep(0.2))
+    gateway = made(flask, native, shadow("/mirrored"))
+    with serve(gateway) as url:
+        host = url.removeprefix("http://")
+        for _ in range(4):
+            httpx.get(f"{url}/mirrored")
+        took: list[float] = []
+
+        def ask() -> None:
+            began = time.monotonic()
+            with contextlib.closing(http.client.HTTPConnection(host)) as connection:
+                connection.request("GET", "/own")
+                connection.getresponse().read()
+            took.append(time.monotonic() - began)
+
+        threads = [threading.Thread(target=ask) for _ in range(40)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(took) == 40
+    assert max(took) < 2
