@@ -64,9 +64,10 @@ class Gateway:
     """One ASGI app in front of a legacy WSGI app and a native ASGI app.
 
     `legacy` and `native` win over the config's import strings. `config` is a path, the values
-    themselves, or None for GATEWAY_CONFIG (else: no rules, everything as it was). `middleware`
-    wraps both sides; the gateway's own pages stay outside of it. `observers` hear of every
-    finished request. Without `verify_lock` a stale `routes.lock` is no error.
+    themselves, what `load` has made of them, or None for GATEWAY_CONFIG (else: no rules,
+    everything as it was). `middleware` wraps both sides; the gateway's own pages stay outside of
+    it. `observers` hear of every finished request. Without `verify_lock` a stale `routes.lock` is
+    no error.
 
     Raises ConfigError with every problem, before anything is served.
     """
@@ -75,7 +76,7 @@ class Gateway:
         self,
         legacy: WSGIApplication | None = None,
         native: ASGIApp | None = None,
-        config: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+        config: str | os.PathLike[str] | Mapping[str, Any] | Loaded | None = None,
         *,
         middleware: Sequence[Middleware] = (),
         observers: Sequence[Observer] = (),
@@ -295,7 +296,9 @@ class Gateway:
         await response(scope, receive, send)
 
 
-def _load(config: str | os.PathLike[str] | Mapping[str, Any] | None) -> Loaded:
+def _load(config: str | os.PathLike[str] | Mapping[str, Any] | Loaded | None) -> Loaded:
+    if isinstance(config, Loaded):
+        return config
     if isinstance(config, Mapping):
         return load_mapping(config)
     if config is not None:

@@ -259,7 +259,7 @@ class _Checks:
                     "no-legacy",
                     rule,
                     "cutover",
-                    f"cutover {config.cutover} needs both sides; legacy doesn't have {_listing(alone)}",
+                    f"{config.cutover} needs both sides; legacy doesn't have {_listing(alone)}",
                     "use cutover: native",
                 )
         if config.methods is not None and not self.legacy.opaque and not self.native.opaque:

@@ -85,7 +85,10 @@ def _state(value: str) -> str:
         right = False
     if not right:
         # Never the value itself: it may hold a password.
-        message = "must be sqlite:///path/to/state.db, redis://host:port/0 or rediss://…"
+        message = (
+            "must be sqlite:///path/to/state.db, redis://:password@host:6379/0 or rediss://… "
+            "(in a password %2F for /, %40 for @, %3A for :)"
+        )
         raise ValueError(message)
     return value
 

@@ -28,7 +28,7 @@ from gateway.changes import (
 )
 from gateway.exceptions import ConfigError, GatewayError, Problem
 from gateway.loading import digest_of_file, load
-from gateway.overrides import Held, outdated
+from gateway.overrides import ALL, Held, outdated
 from gateway.store import Change, Entry, StoreConflict, StoreDown, after
 
 if TYPE_CHECKING:
@@ -271,8 +271,8 @@ class Control:
         async with self._lock:
             asked = {route, *names} if route is not None and names is not None else None
             found = await self._look(partial(self._store.audit, limit, asked))
-        if route is not None and not names and not any(each.route == route for each in found):
-            raise ChangeRefused(unknown(route, self.snapshots.current.table))
+        if route not in (None, ALL) and not names and not found:
+            raise ChangeRefused(unknown(str(route), self.snapshots.current.table))
         return found
 
     # -- the store ----------------------------------------------------------------------------

@@ -86,14 +86,20 @@ def default_path() -> Path:
     return Path(os.environ.get("GATEWAY_CONFIG") or DEFAULT_PATH)
 
 
-def load(path: str | os.PathLike[str], environ: Mapping[str, str] = os.environ) -> Loaded:
+def load(
+    path: str | os.PathLike[str],
+    environ: Mapping[str, str] = os.environ,
+    *,
+    text: str | None = None,
+) -> Loaded:
     """Read the file at `path`, apply the environment, and validate.
 
-    Raises ConfigError with every problem found.
+    `text` is read in the file's place, to see what would come of writing it. Raises ConfigError
+    with every problem found.
     """
     file = Path(path)
     digest = digest_of_file(file)  # before the reading: what changes in between is seen later
-    data, lines = _read(file)
+    data, lines = _read(file, text)
     # Not through symbolic links: Kubernetes mounts a ConfigMap's file as one, and its target moves.
     absolute = file.absolute()
     loaded = _validate(data, Source(str(path), lines), environ, absolute.parent)
@@ -116,13 +122,13 @@ def load_mapping(data: Mapping[str, Any], environ: Mapping[str, str] = os.enviro
     return _validate(_plain(dict(data), (), {}, 0), Source("<mapping>"), environ, Path.cwd())
 
 
-def _read(file: Path) -> tuple[Any, dict[Location, int]]:
+def _read(file: Path, text: str | None) -> tuple[Any, dict[Location, int]]:
     def fail(code: str, what: str, next_: str, line: int = 0) -> ConfigError:
         where = f"{file}:{line}" if line else str(file)
         return ConfigError([Problem(code, where, "", what, next_)])
 
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8") if text is None else text
     except FileNotFoundError:
         raise fail("missing-file", "no such file", "name the file, or set GATEWAY_CONFIG") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -6,18 +6,21 @@ import asyncio
 import contextlib
 import os
 import secrets
+import shutil
+import sys
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvicorn
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from gateway.app import Gateway
+from gateway.cli.output import cell, out
 from gateway.demo.traffic import traffic as send_traffic
 from gateway.loading import load
 from gateway.routing import Backend
@@ -47,7 +50,6 @@ class _Board:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self.steer = ""
         self._tallies: dict[tuple[str, str], _Tally] = defaultdict(_Tally)
 
     def __call__(self, exchange: Exchange) -> None:
@@ -84,26 +86,40 @@ class _Board:
                 str(tally.failed),
             )
         head = Text.assemble(
-            ("gateway demo ", "bold"),
-            f"at {self._url}  ",
+            (f"{self._url}  ", "bold"),
             ("legacy (Flask) ", "cyan"),
             ("native (FastAPI)", "green"),
             "   Ctrl-C ends it",
         )
-        return Group(head, Text(self.steer, "dim"), Text(), table)
+        return Group(head, Text(), table)
 
 
 def _mean(tally: _Tally, side: Backend, count: int) -> str:
     return f"{1000 * tally.seconds[side] / count:.1f}" if count else ""
 
 
-def _make_token(config: Path, url: str) -> str:
-    """Make an admin token where the config wants one and nobody has set it; say how to use it."""
-    admin = load(config).config.admin
-    if admin.token_env is None:
-        return ""
-    token = os.environ.setdefault(admin.token_env, secrets.token_urlsafe(18))
-    return f"{admin.token_env}={token} gateway status --watch --url {url}"
+def _facts(config: Path, url: str) -> list[str]:
+    """Return where the demo is and how to steer it, a line each.
+
+    Makes an admin token where the config wants one and nobody has set it; only such a one is shown.
+    """
+    facts = [f"gateway demo at {url}"]
+    variable = load(config).config.admin.token_env
+    if variable is None:
+        return facts
+    watch = f"{_command()} status --watch --url {url}"
+    if os.environ.get(variable):
+        return [*facts, f"watch it, with your {variable}: {watch}"]
+    token = os.environ[variable] = secrets.token_urlsafe(18)
+    return [*facts, f"admin token: {token}", f"watch it: {variable}={token} {watch}"]
+
+
+def _command() -> str:
+    """Return how another shell calls this command."""
+    beside = Path(sys.executable).with_name("gateway")
+    if shutil.which("gateway") is not None or not beside.exists():
+        return "gateway"
+    return os.path.relpath(beside) if beside.is_relative_to(Path.cwd()) else str(beside)
 
 
 def run_demo(
@@ -111,9 +127,10 @@ def run_demo(
 ) -> None:
     """Serve the demo on `listener` until Ctrl-C, or for `seconds`."""
     host, port = listener.getsockname()[:2]
-    board = _Board(f"http://{host}:{port}")
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    board = _Board(url)
     path = config if config is not None else Path("config/gateway.yaml")
-    board.steer = _make_token(path, f"http://{host}:{port}")
+    facts = _facts(path, url)
     gateway = Gateway(config=path, observers=[board])
     settings = uvicorn.Config(
         gateway,
@@ -124,13 +141,14 @@ def run_demo(
     )
     server = uvicorn.Server(settings)
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_serve(server, listener, board, f"http://{host}:{port}", seconds, traffic))
+        asyncio.run(_serve(server, listener, board, facts, url, seconds, traffic))
 
 
 async def _serve(
     server: uvicorn.Server,
     listener: socket.socket,
     board: _Board,
+    facts: list[str],
     url: str,
     seconds: float,
     traffic: bool,
@@ -141,12 +159,11 @@ async def _serve(
             await asyncio.sleep(0.01)
     stop = asyncio.Event()
     sending = asyncio.create_task(send_traffic(url, stop)) if traffic else None
-    console = Console()
-    if not console.is_terminal:
-        console.print(f"gateway demo at {url}\n{board.steer}")
+    for fact in facts:
+        out.print(cell(fact))  # the terminal wraps it, so that it can be copied as one line
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds if seconds else float("inf")
-    with Live(board, console=console, refresh_per_second=1 / _REFRESH) as live:
+    with Live(board, console=out, refresh_per_second=1 / _REFRESH) as live:
         while not serving.done() and loop.time() < end:
             await asyncio.sleep(_REFRESH)
             live.refresh()

@@ -9,15 +9,23 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from gateway.loading import default_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gateway.exceptions import Problem
+#: Columns of what is no terminal: whatever is piped or kept in a file is never wrapped or cut.
+_ENDLESS = 10_000
 
-out = Console(highlight=False, soft_wrap=True)
+
+def console() -> Console:
+    """Return the console of stdout, as wide as its terminal."""
+    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _ENDLESS)
+
+
+out = console()
 
 ConfigArgument = Annotated[
     Path | None,
@@ -41,10 +49,24 @@ def chosen(config: Path | None) -> Path:
     return config if config is not None else default_path()
 
 
-def report(problems: Iterable[Problem]) -> None:
+def shown(text: str) -> str:
+    """Return `text` with what could steer a terminal, or can't be written, by its escape."""
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+    )
+
+
+def cell(text: str, style: str = "") -> Text:
+    """Return text for a terminal, whoever wrote it."""
+    return Text(shown(text), style)
+
+
+def report(problems: Iterable[object]) -> None:
     """Write problems to stderr, one a line."""
     for problem in problems:
-        sys.stderr.write(f"{problem}\n")
+        sys.stderr.write(f"{shown(str(problem))}\n")
 
 
 def print_json(data: Any) -> None:
@@ -54,5 +76,6 @@ def print_json(data: Any) -> None:
 
 def fail(message: str, code: int = 2) -> NoReturn:
     """Say why a command can't go on, and end it."""
-    sys.stderr.write(f"gateway: {message}\n")
+    lines = "\n".join(shown(line) for line in message.split("\n"))
+    sys.stderr.write(f"gateway: {lines}\n")
     sys.exit(code)

@@ -6,15 +6,16 @@ import asyncio
 import http.client
 import json
 import os
-import sys
+import re
 import time
 import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 
 from gateway.admin import views
 from gateway.app import Gateway
+from gateway.cli.answers import Done, Status, StrangeAnswer, Trail, held
 from gateway.cli.output import fail, report
 from gateway.exceptions import ConfigError, GatewayError
 from gateway.loading import load
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from pathlib import Path
 
+    from pydantic import BaseModel
+
     from gateway.changes import Wanted
     from gateway.control import Changed, Control
 
@@ -30,6 +33,9 @@ T = TypeVar("T")
 
 DEFAULT_TOKEN_ENV = "GATEWAY_ADMIN_TOKEN"  # noqa: S105 - a variable's name
 _TIMEOUT_SECONDS = 15.0
+#: What the API's fields are called on the command line.
+_OPTIONS = {"seconds": "--for", "weight": "--weight", "reason": "--reason", "route": "ROUTE"}
+_WRAPPED = re.compile(r"override: (.*\[[a-z-]+\]) \[refused\]", re.DOTALL)
 
 
 class _Stay(urllib.request.HTTPRedirectHandler):
@@ -60,23 +66,27 @@ class Place(Protocol):
 
 def place(url: str | None, config: Path | None, chosen: Path) -> Place:
     """Return the running gateway at `url` (or GATEWAY_URL), else the store of the config."""
-    url = url or (os.environ.get("GATEWAY_URL") if config is None else None)
-    return Remote(url, chosen) if url else Local(chosen)
+    if url is not None:
+        return Remote(url, chosen)
+    named = os.environ.get("GATEWAY_URL") if config is None else None
+    return Remote(named, chosen) if named else Local(chosen)
 
 
 class Remote:
     """A running gateway, asked over its admin API."""
 
     def __init__(self, url: str, config: Path) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
-            fail(f"{url!r} is no URL of a gateway: write http://host:port")
-        prefix, variable = _named(config)
-        self._base = url.rstrip("/") + ("" if parts.path.strip("/") else prefix)
-        self._token = os.environ.get(variable, "")
+        parts = _parts(url)
+        prefix, variable, self._aside = _named(config)
+        base = urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", ""))
+        self._base = base if parts.path.strip("/") else base + prefix
+        # A file or a secret store often ends it with a line end.
+        self._token = os.environ.get(variable, "").strip()
         self._variable = variable
         if not self._token:
-            fail(f"the admin token is missing: set {variable}")
+            fail(f"the admin token is missing: set {variable}{self._aside}")
+        if not (self._token.isascii() and self._token.isprintable()):
+            fail(f"{variable} holds characters that no header can carry: is it the whole token?")
 
     def change(self, wanted: Wanted, revision: str | None) -> dict[str, Any]:
         """Ask the admin API to change something."""
@@ -88,20 +98,25 @@ class Remote:
             body["route"] = wanted.route
         if wanted.action == "set":
             body |= {"cutover": wanted.cutover, "weight": wanted.weight, "seconds": wanted.seconds}
-        return self._ask("POST", page, body, revision)
+        return self._ask(Done, "POST", page, body, revision)
 
     def status(self) -> dict[str, Any]:
         """Ask for the status."""
-        return self._ask("GET", "/status")
+        return self._ask(Status, "GET", "/status")
 
     def audit(self, limit: int, route: str | None) -> list[dict[str, Any]]:
         """Ask for the audit trail."""
         query = f"?limit={limit}" + (f"&route={quote(route)}" if route else "")
-        entries: list[dict[str, Any]] = self._ask("GET", f"/audit{query}")["entries"]
+        entries: list[dict[str, Any]] = self._ask(Trail, "GET", f"/audit{query}")["entries"]
         return entries
 
     def _ask(
-        self, method: str, page: str, body: Any = None, revision: str | None = None
+        self,
+        model: type[BaseModel],
+        method: str,
+        page: str,
+        body: Any = None,
+        revision: str | None = None,
     ) -> dict[str, Any]:
         headers = {"Authorization": f"Bearer {self._token}", "Accept": "application/json"}
         data = None
@@ -115,46 +130,100 @@ class Remote:
         )
         try:
             with _OPENER.open(request, timeout=_TIMEOUT_SECONDS) as answer:
-                found: dict[str, Any] = json.load(answer)
-                return found
+                said = answer.read()
         except urllib.error.HTTPError as error:
             self._explain(error)
         except (OSError, ValueError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             fail(f"can't reach a gateway at {self._base}: {reason}")
+        try:
+            return held(model, json.loads(said))
+        except (ValueError, RecursionError):
+            fail(f"{self._base} answers something else than JSON: is a gateway there?")
+        except StrangeAnswer as error:
+            fail(f"{self._base} answers as no gateway of this version does ({error})")
 
     def _explain(self, error: urllib.error.HTTPError) -> NoReturn:
-        try:
-            said = json.loads(error.read() or b"{}")
-        except ValueError:
-            said = {}
+        said = _body(error)
         if error.code in (401, 403):
-            fail(f"the gateway refused the token in {self._variable}")
-        if error.code == 404 and "detail" not in said:  # noqa: PLR2004
-            fail(f"there is no admin API at {self._base} (is a token configured there?)")
+            fail(f"the gateway refused the token in {self._variable}{self._aside}")
         if error.code == 404:  # noqa: PLR2004
-            fail(f"{self._base}: {said['detail']} (is a token configured there?)")
-        for problem in said.get("problems", ()):
-            sys.stderr.write(f"{problem}\n")
-        detail = said.get("detail", f"HTTP {error.code}")
+            what = said.get("detail", "there is no admin API")
+            fail(f"{self._base}: {what} (is a token configured there?){self._aside}")
+        problems = said.get("problems")
+        report(tidy(str(each)) for each in (problems if isinstance(problems, list) else ()))
+        detail = said.get("detail", f"{self._base} answers HTTP {error.code}")
         if isinstance(detail, list):
-            detail = "; ".join(f"{e['loc'][-1]}: {e['msg']}" for e in detail)
+            detail = "; ".join(_wrong(each) for each in detail)
         fail(str(detail), 1)
 
 
-def _named(config: Path) -> tuple[str, str]:
-    """Return the prefix and the token's variable that the config names, else the defaults."""
-    if not config.exists():
-        return "/-", DEFAULT_TOKEN_ENV
-    admin = load(config).config.admin
-    return admin.prefix.rstrip("/"), admin.token_env or DEFAULT_TOKEN_ENV
+def _parts(url: str) -> SplitResult:
+    """Take a gateway's URL apart; never show it where it may hold a password."""
+    hint = "write http://host:port"
+    try:
+        parts = urlsplit(url.strip())
+        whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        whole = False
+    if "@" in url:
+        fail(f"the URL of a gateway has neither user nor password: {hint}")
+    if not whole:
+        fail(f"{url!r} is no URL of a gateway: {hint}")
+    if parts.query or parts.fragment:
+        fail(f"the URL of a gateway has neither query nor fragment: {hint}")
+    return parts
+
+
+def _body(error: urllib.error.HTTPError) -> dict[str, Any]:
+    """Read what came with an error; nothing where it isn't what a gateway says."""
+    try:
+        said = json.loads(error.read())
+    except (OSError, ValueError, RecursionError, http.client.HTTPException):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _wrong(error: Any) -> str:
+    """Say what the API says of a value, in the words of the command line."""
+    if not isinstance(error, dict):
+        return str(error)
+    location = error.get("loc") or [""]
+    name = str(location[-1]) if isinstance(location, list) else str(location)
+    message = str(error.get("msg", "is wrong")).removeprefix("Value error, ")
+    if name in ("", "body"):
+        return message
+    return f"{_OPTIONS.get(name, name)}: {message[:1].lower()}{message[1:]}"
+
+
+def tidy(problem: str) -> str:
+    """Take off the second code of a problem that is told as another's reason."""
+    found = _WRAPPED.fullmatch(problem)
+    return found[1] if found is not None else problem
+
+
+def _named(config: Path) -> tuple[str, str, str]:
+    """Return the prefix and the token's variable that the config names, else the defaults.
+
+    A file that is broken just now must not keep anybody from a rollback: then the third value says
+    that it wasn't read.
+    """
+    aside = ""
+    if config.exists():
+        try:
+            admin = load(config).config.admin
+        except ConfigError:
+            aside = f" ({config} is broken just now, so that the defaults were taken)"
+        else:
+            return admin.prefix.rstrip("/"), admin.token_env or DEFAULT_TOKEN_ENV, ""
+    return "/-", DEFAULT_TOKEN_ENV, aside
 
 
 class Local:
     """The store that the config names: running gateways that share it follow within a second."""
 
     def __init__(self, config: Path) -> None:
-        self._gateway = Gateway(config=config)
+        self._gateway = Gateway(config=load(config))
 
     def change(self, wanted: Wanted, revision: str | None) -> dict[str, Any]:
         """Write to the store."""
@@ -165,7 +234,7 @@ class Local:
         try:
             changed = self._run(ask)
         except ConfigError as error:
-            report(error.problems)
+            report(tidy(str(each)) for each in error.problems)
             fail("the config forbids it", 1)
         return {
             "routes": list(changed.routes),

@@ -1,0 +1,122 @@
+"""What a running gateway answers, as far as commands rely on it: held before anything is shown."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from gateway.exceptions import GatewayError
+
+
+class StrangeAnswer(GatewayError):
+    """Whoever answered is no gateway, or one of another version."""
+
+
+class Done(BaseModel):
+    """The answer to a change."""
+
+    routes: list[str]
+    skipped: list[str]
+    revision: str
+
+
+class Side(BaseModel):
+    """What one side has served of a route; durations in seconds."""
+
+    requests: int
+    p50: float | None
+    p95: float | None
+
+
+class Sides(BaseModel):
+    """Both sides of a route."""
+
+    legacy: Side
+    native: Side
+
+
+class Override(BaseModel):
+    """What beats the file."""
+
+    author: str
+    reason: str
+    kind: str
+    expires: float | None
+
+
+class Row(BaseModel):
+    """One route of a status."""
+
+    route: str
+    rule: str
+    method: str
+    path: str
+    coverage: str
+    cutover: str
+    weight: float | None
+    overridden: bool
+    requests: int
+    native_share: float | None
+    rate: float
+    error_rate: float
+    sides: Sides
+    history: list[int]
+    circuit: dict[str, int] | None
+    file: str | None
+    override: Override | None
+
+
+class Health(BaseModel):
+    """What isn't as it should be."""
+
+    config: str
+    store: str
+    restart_required: list[str]
+
+
+class Status(BaseModel):
+    """The answer of `/-/status`."""
+
+    revision: str
+    workers: int
+    since: float | None
+    kill_switch: bool
+    kill_switch_override: Override | None
+    ignored: dict[str, str]
+    health: Health
+    routes: list[Row]
+
+
+class Entry(BaseModel):
+    """One line of the audit trail."""
+
+    at: float
+    action: str
+    route: str
+    before: str
+    after: str
+    author: str
+    reason: str
+
+
+class Trail(BaseModel):
+    """The answer of `/-/audit`."""
+
+    entries: list[Entry]
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def held(model: type[M], data: Any) -> dict[str, Any]:
+    """Return `data` as it came, with keys that this version doesn't know; raises StrangeAnswer."""
+    try:
+        model.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        what = f"{place}: {first['msg']}" if place else str(first["msg"])
+        raise StrangeAnswer(what) from None
+    found: dict[str, Any] = data
+    return found
