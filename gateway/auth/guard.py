@@ -50,6 +50,8 @@ class Guard:
         router = APIRouter(dependency_overrides_provider=native, route_class=_AnyRequest)
         router.add_api_route("/", self._endpoint(dependency), response_model=None)
         self._app.router.routes[:] = router.routes
+        self.dependant: object = getattr(router.routes[0], "dependant", None)
+        """FastAPI's own tree, with the dependency below it."""
 
     def _endpoint(self, dependency: Callable[..., Any]) -> Callable[..., Awaitable[Response]]:
         async def guarded(request: Request, value: Annotated[Any, Depends(dependency)]) -> Response:

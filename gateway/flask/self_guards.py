@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 #: How many helpers deep a body is followed.
 MAX_DEPTH = 3
-#: Wrappers of Flask's own that guard nothing.
-_HARMLESS = frozenset({"flask", "werkzeug", "gateway"})
+#: Wrappers and objects of the frameworks' own that guard nothing.
+_HARMLESS = ("flask.", "werkzeug.", "fastapi.", "gateway.flask.")
 _NAMES = {
     "current_user": "reads current_user",
     "session": "reads the session",
@@ -46,14 +46,20 @@ _ATTRIBUTES = {
 }
 _SECRET_HEADERS = ("authorization", "token", "api-key", "apikey", "secret", "signature", "cookie")
 _REFUSALS = frozenset({401, 403})
+_STATUS_LINES = ("401", "403")
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """One sign that a view guards itself: what it does, and where (`views.py:12`, or empty)."""
+    """One sign that a view guards itself: what it does, and where (`views.py:12`, or empty).
+
+    `refuses`: it turns callers away. Without it the sign may be of something else: a session is
+    read for a cart, too.
+    """
 
     what: str
     where: str = ""
+    refuses: bool = False
 
     def __str__(self) -> str:
         """Render as `calls abort(403) (views.py:12)`."""
@@ -66,6 +72,16 @@ def evidence(view: Callable[..., Any], method: str) -> tuple[Evidence, ...]:
     for each in _of_view(view, method):
         found.setdefault(each.what, each)
     return tuple(found.values())
+
+
+def refuses(function: Callable[..., Any]) -> bool:
+    """Tell whether a hook, dependency or WSGI callable has code that turns callers away."""
+    call: Any = function
+    if isinstance(function, type):
+        call = _static(function, "__init__")
+    elif not _is_function(function):
+        call = _static(type(function), "__call__")
+    return any(each.refuses for each in evidence(call, ""))
 
 
 def _of_view(view: Any, method: str) -> Iterator[Evidence]:
@@ -92,7 +108,8 @@ def _of_class(cls: type, method: str) -> Iterator[Evidence]:
         if isinstance(decorators, dict):
             decorators = [*decorators.get(method.lower(), ()), *decorators.get("*", ())]
         for decorator in decorators or ():
-            yield Evidence(f"{cls.__qualname__}.{name} has {_name(decorator)}", _place(decorator))
+            what = f"{cls.__qualname__}.{name} has {_name(decorator)}"
+            yield Evidence(what, _place(decorator), _sends_away(decorator))
     names = [method.lower()] + (["get"] if method == "HEAD" else [])
     for name in [*names, "dispatch_request"]:
         handler = _static(cls, name)
@@ -122,7 +139,9 @@ def _wrapped(function: Any) -> Any:
             continue
         if _is_function(content) and not _is_frameworks(content):
             return content
-        if not isinstance(content, type) and _held(content) is not None:
+        if isinstance(content, type) or _is_frameworks(content):
+            continue
+        if _held(content) is not None:
             return content
     return None
 
@@ -139,18 +158,20 @@ def _held(decorator: Any) -> Any:
 
 
 def _of_wrapper(wrapper: Any) -> Iterator[Evidence]:
-    if not (_is_harmless(wrapper) or isinstance(wrapper, (partial, MethodType))):
-        yield Evidence(f"is decorated by {_name(wrapper)}", _place(wrapper))
+    if not (_is_frameworks(wrapper) or isinstance(wrapper, (partial, MethodType))):
+        what = f"is decorated by {_name(wrapper)}"
+        yield Evidence(what, _place(wrapper), _sends_away(wrapper))
 
 
-def _is_harmless(wrapper: Any) -> bool:
-    code = _code(wrapper)
-    module = _module(wrapper, code)
-    return module.partition(".")[0] in _HARMLESS
+def _sends_away(decorator: Any) -> bool:
+    """Tell by its name or its body whether a decorator refuses callers."""
+    if "required" in _name(decorator):
+        return True
+    return any(each.refuses for each in _of_function(decorator, {}, 0))
 
 
 def _is_frameworks(function: Any) -> bool:
-    return _module(function, _code(function)).partition(".")[0] in _HARMLESS
+    return f"{_module(function, _code(function))}.".startswith(_HARMLESS)
 
 
 def _module(function: Any, code: CodeType | None) -> str:
@@ -173,18 +194,27 @@ def _of_function(function: Any, known: dict[str, type], depth: int) -> Iterator[
         for name in _all_names(code):
             what = _NAMES.get(name) or _ATTRIBUTES.get(name)
             if what is not None:
-                yield Evidence(what, f"{Path(code.co_filename).name}:{code.co_firstlineno}")
+                place = f"{Path(code.co_filename).name}:{code.co_firstlineno}"
+                yield Evidence(what, place, _is_refusal(what))
         return
     first = code.co_firstlineno
+    # A database's session is handed in under this name; Flask's never is.
+    given = "session" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     for node in ast.walk(tree):
+        if given and isinstance(node, ast.Name) and node.id == "session":
+            continue
         sign = _sign(node, names)
         if sign is not None:
             line = first + getattr(node, "lineno", 1) - 1
-            yield Evidence(sign, f"{Path(code.co_filename).name}:{line}")
+            yield Evidence(sign, f"{Path(code.co_filename).name}:{line}", _is_refusal(sign))
         if isinstance(node, ast.Call):
             helper = _helper(node.func, names, known)
             if helper is not None and helper is not function:
                 yield from _of_function(helper, known, depth + 1)
+
+
+def _is_refusal(sign: str) -> bool:
+    return not sign.startswith("reads ")
 
 
 def _sign(node: ast.AST, names: dict[str, Any]) -> str | None:
@@ -216,14 +246,28 @@ def _sign_of_call(node: ast.Call, names: dict[str, Any]) -> str | None:
         value = first.value if isinstance(first, ast.Constant) else None
     if "abort" in name and value in _REFUSALS:
         return f"calls {name}({value})"
+    if name == "HTTPException":
+        status = next((_status(k.value) for k in node.keywords if k.arg == "status_code"), value)
+        status = status or (_status(first) if first is not None else None)
+        return f"raises HTTPException({status})" if status in _REFUSALS else None
+    if name == "start_response" and str(value).startswith(_STATUS_LINES):
+        return f"answers {str(value)[:3]}"
     if name in ("get", "getlist") and isinstance(called, ast.Attribute) and first is not None:
         return _sign_of_header(first) if _is_headers(called.value) else None
-    if name in ("make_response", "jsonify", "Response"):
-        statuses = [k.value for k in node.keywords if k.arg in ("status", "code")]
-        for status in [*node.args[1:2], *statuses]:
-            if isinstance(status, ast.Constant) and status.value in _REFUSALS:
-                return f"answers {status.value}"
+    if name in ("make_response", "jsonify") or name.endswith("Response"):
+        named = [k.value for k in node.keywords if k.arg in ("status", "code", "status_code")]
+        for each in [*node.args[1:2], *named]:
+            if _status(each) in _REFUSALS:
+                return f"answers {_status(each)}"
     return None
+
+
+def _status(node: ast.AST) -> Any:
+    """Read a status: `401`, or Starlette's `status.HTTP_401_UNAUTHORIZED`."""
+    if isinstance(node, ast.Constant):
+        return node.value
+    name = getattr(node, "attr", "")
+    return int(name[5:8]) if name.startswith("HTTP_") and name[5:8].isdigit() else None
 
 
 def _is_headers(node: ast.AST) -> bool:
