@@ -152,7 +152,7 @@ def _static(route: Route, snapshot: Snapshot) -> tuple[str, Reason]:
 
 
 AuthOption = Annotated[
-    bool, typer.Option("--auth", help="Show who guards each route instead, for a reviewer.")
+    bool, typer.Option("--auth", help="Show what can refuse a caller instead, for a reviewer.")
 ]
 
 FileOption = Annotated[
@@ -173,7 +173,7 @@ def routes(
     url: UrlOption = None,
     json: JsonOption = False,
 ) -> None:
-    """List every route of both apps: who has it, which rule governs it, who serves it and why."""
+    """List every route of both apps: who has it, what governs it, who serves it and why."""
     if usage:
         _show_usage(place(url, None, chosen(config)).status(), json=json)
         return
