@@ -1,8 +1,8 @@
 """What of native code can turn a caller away? For `gateway check` and `gateway routes --auth`.
 
 FastAPI's security schemes and the ready-made guards do. What only lends something of Flask's does
-not: `CurrentFlaskUser` is None for a stranger. A dependency of the team's own may, so it counts,
-and is `sure` where its code answers 401 or 403. User code is read, never run.
+not: `CurrentFlaskUser` is None for a stranger. A dependency of the team's own counts where it could
+raise, and is `sure` where its code answers 401 or 403. User code is read, never run.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from fastapi.security.base import SecurityBase
 from starlette.applications import Starlette
 
 from gateway.auth import current_principal
+from gateway.flask.raising import may_raise
 from gateway.flask.self_guards import evidence, refuses
 from gateway.flask.sessions import DEPENDENCIES
-from gateway.native.candidate import Nested
+from gateway.native.candidate import Candidate, Nested
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +31,9 @@ _HARMLESS = ("starlette.middleware.", "fastapi.middleware.")
 _AUTHENTICATION = "starlette.middleware.authentication."
 #: Ours that aren't named in DEPENDENCIES all refuse: ApiToken, BearerJwt, flask_login.
 _READY_MADE = ("gateway.auth.", "gateway.flask.")
+
+#: Route classes that look at nothing by themselves.
+_ROUTES = ("starlette.", "fastapi.", "gateway.flask.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +49,9 @@ def of_endpoint(endpoint: NativeEndpoint, app: object) -> tuple[Refuser, ...]:
 
     `app` is the native app. Dependencies of the app and its routers are the route's, too.
     """
-    found = [*_middleware(app), *_of_mounts(endpoint.ref), *of_dependencies(endpoint.dependant)]
-    return tuple(dict.fromkeys([*found, *_of_handler(endpoint.handler)]))
+    before = [*_middleware(app), *_of_mounts(endpoint.ref), *_of_route(endpoint.ref)]
+    inside = [*of_dependencies(endpoint.dependant), *_of_handler(endpoint.handler)]
+    return tuple(dict.fromkeys([*before, *inside]))
 
 
 def _of_handler(handler: Any) -> Iterator[Refuser]:
@@ -71,23 +76,36 @@ def _without_ours(handler: Any) -> Any:
 def of_dependencies(dependant: Any) -> Iterator[Refuser]:
     """Yield the dependencies right below `dependant`, FastAPI's own tree, that can refuse."""
     for each in getattr(dependant, "dependencies", ()):
-        if _can_refuse(each.call):
+        if _can_refuse(each):
             yield Refuser(f"the dependency {_name(each.call)}", sure=_is_sure(each))
 
 
-def _can_refuse(call: Any) -> bool:
+def _can_refuse(dependant: Any) -> bool:
+    call = dependant.call
+    if any(call is each for each in (*DEPENDENCIES, current_principal)):
+        return False
     if isinstance(call, SecurityBase):
         return bool(getattr(call, "auto_error", True))
-    return not any(call is each for each in (*DEPENDENCIES, current_principal))
+    return may_raise(call) or any(_can_refuse(each) for each in dependant.dependencies)
 
 
 def _is_sure(dependant: Any) -> bool:
+    """Tell whether a dependency that can refuse is known to do so."""
     call = dependant.call
-    if isinstance(call, SecurityBase) or _name(call).startswith(_READY_MADE):
-        return _can_refuse(call)
-    return refuses(call) or any(
-        _can_refuse(each.call) and _is_sure(each) for each in dependant.dependencies
-    )
+    if isinstance(call, SecurityBase) or _name(call).startswith(_READY_MADE) or refuses(call):
+        return True
+    return any(_can_refuse(each) and _is_sure(each) for each in dependant.dependencies)
+
+
+def _of_route(ref: object) -> Iterator[Refuser]:
+    """Yield a route class of the team's own: it may look at the request before anybody else."""
+    while isinstance(ref, Nested):
+        ref = ref.child
+    if isinstance(ref, Candidate):
+        kind = type(ref.top if ref.leaf is None else ref.leaf.original)
+        name = f"{kind.__module__}.{kind.__qualname__}"
+        if not name.startswith(_ROUTES):
+            yield Refuser(f"the route class {name}", sure=False)
 
 
 def _middleware(app: object) -> Iterator[Refuser]:

@@ -10,12 +10,21 @@ from __future__ import annotations
 
 import ast
 import inspect
-import textwrap
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
+
+from gateway.flask.reading import (
+    code_of,
+    globals_of,
+    is_function,
+    module_of,
+    run_by,
+    static,
+    tree_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -76,12 +85,7 @@ def evidence(view: Callable[..., Any], method: str) -> tuple[Evidence, ...]:
 
 def refuses(function: Callable[..., Any]) -> bool:
     """Tell whether a hook, dependency or WSGI callable has code that turns callers away."""
-    call: Any = function
-    if isinstance(function, type):
-        call = _static(function, "__init__")
-    elif not _is_function(function):
-        call = _static(type(function), "__call__")
-    return any(each.refuses for each in evidence(call, ""))
+    return any(each.refuses for each in evidence(run_by(function), ""))
 
 
 def _of_view(view: Any, method: str) -> Iterator[Evidence]:
@@ -89,7 +93,7 @@ def _of_view(view: Any, method: str) -> Iterator[Evidence]:
     seen: set[int] = set()
     while id(inner) not in seen:
         seen.add(id(inner))
-        cls = _static(inner, "view_class")
+        cls = static(inner, "view_class")
         # functools.wraps copies it to whatever decorates the view, which comes first.
         if isinstance(cls, type) and _is_frameworks(inner):
             yield from _of_class(cls, method)
@@ -104,7 +108,7 @@ def _of_view(view: Any, method: str) -> Iterator[Evidence]:
 
 def _of_class(cls: type, method: str) -> Iterator[Evidence]:
     for name in ("decorators", "method_decorators"):
-        decorators = _static(cls, name)
+        decorators = static(cls, name)
         if isinstance(decorators, dict):
             decorators = [*decorators.get(method.lower(), ()), *decorators.get("*", ())]
         for decorator in decorators or ():
@@ -112,7 +116,7 @@ def _of_class(cls: type, method: str) -> Iterator[Evidence]:
             yield Evidence(what, _place(decorator), _sends_away(decorator))
     names = [method.lower()] + (["get"] if method == "HEAD" else [])
     for name in [*names, "dispatch_request"]:
-        handler = _static(cls, name)
+        handler = static(cls, name)
         if handler is None or _is_frameworks(handler):
             continue
         while (wrapped := _wrapped(handler)) is not None:
@@ -127,7 +131,7 @@ def _wrapped(function: Any) -> Any:
         return function.func
     if isinstance(function, MethodType):
         return function.__func__
-    wrapped = _static(function, "__wrapped__")
+    wrapped = static(function, "__wrapped__")
     if wrapped is not None:
         return wrapped
     if not isinstance(function, FunctionType):
@@ -137,7 +141,7 @@ def _wrapped(function: Any) -> Any:
             content = cell.cell_contents
         except ValueError:
             continue
-        if _is_function(content) and not _is_frameworks(content):
+        if is_function(content) and not _is_frameworks(content):
             return content
         if isinstance(content, type) or _is_frameworks(content):
             continue
@@ -148,13 +152,13 @@ def _wrapped(function: Any) -> Any:
 
 def _held(decorator: Any) -> Any:
     """Return the function that a decorator which is an object keeps in an attribute."""
-    if isinstance(decorator, FunctionType) or _static(type(decorator), "__call__") is None:
+    if isinstance(decorator, FunctionType) or static(type(decorator), "__call__") is None:
         return None
     try:
         held = object.__getattribute__(decorator, "__dict__")
     except AttributeError:
         return None
-    return next((value for value in held.values() if _is_function(value)), None)
+    return next((value for value in held.values() if is_function(value)), None)
 
 
 def _of_wrapper(wrapper: Any) -> Iterator[Evidence]:
@@ -171,25 +175,18 @@ def _sends_away(decorator: Any) -> bool:
 
 
 def _is_frameworks(function: Any) -> bool:
-    return f"{_module(function, _code(function))}.".startswith(_HARMLESS)
-
-
-def _module(function: Any, code: CodeType | None) -> str:
-    """Name the module that the code is in: functools.wraps copies `__module__` from the view."""
-    if code is not None:
-        return str(_globals(function).get("__name__", ""))
-    return str(getattr(type(function), "__module__", ""))
+    return f"{module_of(function, code_of(function))}.".startswith(_HARMLESS)
 
 
 # -- bodies --------------------------------------------------------------------------------------
 
 
 def _of_function(function: Any, known: dict[str, type], depth: int) -> Iterator[Evidence]:
-    code = _code(function)
+    code = code_of(function)
     if code is None or depth >= MAX_DEPTH or _is_frameworks(function):
         return
-    names = _globals(function)
-    tree = _tree(function)
+    names = globals_of(function)
+    tree = tree_of(function)
     if tree is None:
         for name in _all_names(code):
             what = _NAMES.get(name) or _ATTRIBUTES.get(name)
@@ -294,21 +291,14 @@ def _helper(called: ast.AST, names: dict[str, Any], known: dict[str, type]) -> A
     elif isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name):
         owner = known.get(called.value.id, names.get(called.value.id))
         if isinstance(owner, type) or inspect.ismodule(owner):
-            found = _static(owner, called.attr)
-    while (wrapped := _static(found, "__wrapped__")) is not None:
+            found = static(owner, called.attr)
+    while (wrapped := static(found, "__wrapped__")) is not None:
         found = wrapped
     if not isinstance(found, FunctionType):
         return None
     # Only the app's own helpers: a library that reads a session is not this view's guard.
     home = str(names.get("__name__", "")).partition(".")[0]
-    return found if _module(found, found.__code__).partition(".")[0] == home else None
-
-
-def _tree(function: Any) -> ast.AST | None:
-    try:
-        return ast.parse(textwrap.dedent(inspect.getsource(function)))
-    except (OSError, TypeError, SyntaxError, ValueError):
-        return None
+    return found if module_of(found, found.__code__).partition(".")[0] == home else None
 
 
 def _all_names(code: CodeType) -> Iterator[str]:
@@ -318,37 +308,15 @@ def _all_names(code: CodeType) -> Iterator[str]:
             yield from _all_names(constant)
 
 
-# -- looking without touching --------------------------------------------------------------------
-
-
-def _static(owner: Any, name: str) -> Any:
-    """Read an attribute without running a property or `__getattr__`."""
-    found = inspect.getattr_static(owner, name, None)
-    return found.__func__ if isinstance(found, (staticmethod, classmethod)) else found
-
-
-def _is_function(value: Any) -> bool:
-    return isinstance(value, (FunctionType, partial, MethodType))
-
-
-def _globals(function: Any) -> dict[str, Any]:
-    return function.__globals__ if isinstance(function, FunctionType) else {}
-
-
-def _code(function: Any) -> CodeType | None:
-    code = getattr(function, "__code__", None) if isinstance(function, FunctionType) else None
-    return code if isinstance(code, CodeType) else None
-
-
 def _name(function: Any) -> str:
     """Name a decorator by where its wrapper was written: `flask_login.utils.login_required`."""
-    code = _code(function)
+    code = code_of(function)
     if code is None:
         kind = type(function)
         return f"{kind.__module__}.{kind.__qualname__}"
-    return f"{_module(function, code)}.{code.co_qualname.partition('.<locals>')[0]}"
+    return f"{module_of(function, code)}.{code.co_qualname.partition('.<locals>')[0]}"
 
 
 def _place(function: Any) -> str:
-    code = _code(function)
+    code = code_of(function)
     return f"{Path(code.co_filename).name}:{code.co_firstlineno}" if code is not None else ""
