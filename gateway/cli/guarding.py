@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from gateway.flask import refusing
 from gateway.inventory import Guards
-from gateway.routing import Backend, Coverage, scope_of
+from gateway.routing import Backend, Coverage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from gateway.app import Gateway
     from gateway.config import Hooks
     from gateway.flask.refusing import Refuser
-    from gateway.inventory import LegacyEndpoint
     from gateway.routing import Route, RouteTable
     from gateway.snapshot import Snapshot
 
@@ -61,26 +60,16 @@ def weakest(standings: Iterable[Standing]) -> Verdict:
 def around_native(table: RouteTable, route: Route | None, default: Hooks) -> Guards:
     """Return what of Flask's runs around a native handler; nothing where Flask is left out.
 
-    `default` is what `defaults.hooks` says. A FlaskRoute always runs inside of Flask.
+    `default` is what `defaults.hooks` says. A FlaskRoute always runs inside of Flask. A native-only
+    route has what is around the whole app; a catch-all blueprint's hooks don't count for it.
     """
     hooks = route.hooks if route is not None else default
     inside = route is not None and route.native is not None and route.native.wants_flask
     if hooks == "skip" and not inside:
         return Guards()
-    endpoint = _matched(table, route) if route is not None else None
+    endpoint = route.legacy if route is not None else None
     # The view itself doesn't run.
     return replace(table.legacy.guards(endpoint, route.method if route else ""), view=())
-
-
-def _matched(table: RouteTable, route: Route) -> LegacyEndpoint | None:
-    """Return the endpoint that Flask itself matches: for a native-only route mostly none."""
-    if route.legacy is not None or route.template is None or table.legacy.by_host:
-        return route.legacy
-    path = route.template.sample("1")
-    answer = table.legacy.answer(scope_of(route.method, path), route.method, path)
-    if answer.ref is None:
-        return None
-    return next((each for each in table.legacy.endpoints() if each.ref is answer.ref), None)
 
 
 def before(side: Backend, route: Route, gateway: Gateway, snapshot: Snapshot) -> Standing:

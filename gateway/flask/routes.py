@@ -23,6 +23,8 @@ ANY_METHOD = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PU
 #: Where middleware keeps what it wraps, by custom.
 _WRAPPED = ("app", "wsgi_app", "application", "_app")
 _MAX_WRAPPERS = 20
+#: Every request goes through these methods of the app before its hooks.
+_ENTRIES = ("__call__", "wsgi_app", "preprocess_request")
 #: Middleware that turns nobody away.
 _HARMLESS = ("werkzeug.middleware.",)
 
@@ -139,7 +141,14 @@ class FlaskRoutes:
 
 
 def _middleware(app: Flask) -> Iterator[Any]:
-    """Yield what is wrapped around the app, as far as wrappers say what they wrap."""
+    """Yield what is wrapped around the app, as far as wrappers say what they wrap.
+
+    A subclass may do the same in methods of its own.
+    """
+    for name in _ENTRIES:
+        method = getattr(type(app), name)
+        if method is not getattr(Flask, name):
+            yield method
     each = vars(app).get("wsgi_app")
     for _ in range(_MAX_WRAPPERS):
         if each is None or getattr(each, "__func__", None) is Flask.wsgi_app:
