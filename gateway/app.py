@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -37,7 +37,7 @@ from gateway.loading import Loaded, load, load_mapping
 from gateway.lock import verify_lock
 from gateway.native import NativeApp
 from gateway.observe import AccessLog, LoopLag, LoopSql, Tally, Telemetry, Workers, server_pid
-from gateway.overrides import Held
+from gateway.overrides import Held, outdated
 from gateway.reload import OnHangup, watch
 from gateway.shadow.mirror import Mirrors
 from gateway.shadow.verdicts import Verdicts
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from gateway.observe import Observer
     from gateway.observe.tracing import Tracing
     from gateway.routing import RouteTable
+    from gateway.snapshot import Snapshot
 
 logger = logging.getLogger("gateway")
 
@@ -94,6 +95,7 @@ class Gateway:
             raise ConfigError(problems)
         self.legacy: WSGIApplication = legacy_app
         self.native: ASGIApp | None = native_app
+        self.guard = guard
         whole = loaded.config
         settings = whole.legacy
         self._native = NativeApp(native_app) if native_app is not None else None
@@ -106,10 +108,10 @@ class Gateway:
         self._main_loop: MainLoop | None = None
         if settings.async_views == "main" and self._flask is not None:
             self._main_loop = MainLoop(self._flask.app)
-        builder = Builder(legacy_app, self._native, self._flask, guard, locked=verify_lock)
-        self.snapshots = SnapshotStore(builder.build(loaded, Held(), time.time()))
+        self._builder = Builder(legacy_app, self._native, self._flask, guard, locked=verify_lock)
+        self.snapshots = SnapshotStore(self._builder.build(loaded, Held(), time.time()))
         self.control = Control(
-            builder=builder,
+            builder=self._builder,
             snapshots=self.snapshots,
             loaded=loaded,
             store=open_store(
@@ -161,6 +163,16 @@ class Gateway:
     def lock_problems(self) -> tuple[Problem, ...]:
         """Compare `routes.lock` with both apps as they are now."""
         return tuple(verify_lock(self.control.loaded, self.table))
+
+    def preview(self, held: Held) -> Snapshot:
+        """Return what would be in force with the overrides that a store holds; changes nothing.
+
+        Those whose line in the file has changed since they were made no longer count.
+        """
+        loaded = self.control.loaded
+        gone = outdated(held, loaded.config, self.table)
+        left = replace(held, overrides=tuple(e for e in held.overrides if e not in gone))
+        return self._builder.build(loaded, left, time.time())
 
     def leave(self) -> None:
         """Say by `/-/ready` that traffic shall go elsewhere; what comes is served as ever."""

@@ -14,6 +14,7 @@ from gateway.compiling import Compiled, compile_table
 from gateway.cors import cors_problems
 from gateway.cutover import Policy, Tester
 from gateway.exceptions import AppImportError, ConfigError
+from gateway.flask import refusing
 from gateway.flask.misuse import misused
 from gateway.flask.routes import FlaskRoutes
 from gateway.inventory import LegacyRoutes, NativeRoutes, NoNative, OpaqueLegacy
@@ -165,6 +166,7 @@ class Builder:
         ]
         problems += self._guarded_twice(loaded, compiled.table)
         problems += self._writes(loaded)
+        problems += self._guards_nobody(loaded, compiled.table)
         app: ASGIApp | None = self._native.app if self._native is not None else None
         problems += cors_problems(loaded, compiled.table, self._legacy, app)
         return problems
@@ -214,6 +216,45 @@ class Builder:
             )
             for each in dict.fromkeys(twice)
         ]
+
+    def _guards_nobody(self, loaded: Loaded, table: RouteTable) -> list[Problem]:
+        """Warn where a handler is said to guard itself, as the view did, and nothing in it can."""
+        open_: dict[tuple[str | int, ...], list[str]] = {}
+        app = self._native.app if self._native is not None else None
+        for route in table.routes:
+            if route.auth != "native" or route.cutover == "legacy" or route.method in AUTOMATIC:
+                continue
+            if route.legacy is None or route.native is None:
+                continue
+            guarded = table.legacy.guards(route.legacy, route.method).view
+            if guarded and not refusing.of_endpoint(route.native, app):
+                said = route.rule is not None and route.rule.config.auth is not None
+                rule = ("routes", route.rule.index) if route.rule and said else ("defaults",)
+                open_.setdefault((*rule, "auth"), []).append(route.id)
+        problems = [
+            loaded.source.problem(
+                "guards-nobody",
+                location,
+                f"{', '.join(routes)}: the legacy view may guard itself, and nothing in the native "
+                "handler can refuse a caller",
+                "give it a dependency that does, such as Depends(flask_login), or say `auth: none`",
+                warning=True,
+            )
+            for location, routes in open_.items()
+        ]
+        guard = self._guard
+        shared = any(route.auth == "shared" and not route.requires for route in table.routes)
+        if guard is not None and shared and not any(refusing.of_dependencies(guard.dependant)):
+            problems.append(
+                loaded.source.problem(
+                    "guards-nobody",
+                    ("auth", "dependency"),
+                    "it refuses nobody: it only tells who is calling",
+                    "name one that does, such as gateway.flask:flask_login",
+                    warning=True,
+                )
+            )
+        return problems
 
 
 def digest_of(loaded: Loaded) -> str:

@@ -303,6 +303,16 @@ class _Checks:
                 "name a FastAPI dependency there: module:attr",
             )
         if auth == "shared":
+            scopes = self.config.auth.scopes if self.config.auth is not None else ""
+            if rule.config.requires and scopes is None:
+                self._report(
+                    "no-scopes",
+                    rule,
+                    "requires",
+                    "nobody has any scope without auth.scopes: every caller gets 403",
+                    "say where in the dependency's value the scopes are",
+                    warning=True,
+                )
             return
         if rule.config.requires:
             self._report(

@@ -285,9 +285,11 @@ class AuthConfig(_Model):
     dependency: str
     """Import string of an ordinary FastAPI dependency; what it returns is the caller's value."""
     id: str | None = None
-    """Path to the caller's id in that value: `sub`, `user.id`; default: the value is the id."""
+    """Path to the caller's id in that value: `sub`, `user.id`; default: the value is the id. Where
+    it finds none the caller gets 500, and the log says what was read."""
     scopes: str | None = None
-    """Path to the caller's scopes: a string split at blanks, or a list."""
+    """Path to the caller's scopes: a string split at blanks, or a list. Where it finds nothing the
+    caller has none: 403 on routes with `requires`; the log says so once."""
 
 
 class TesterConfig(_Model):

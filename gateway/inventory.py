@@ -44,11 +44,17 @@ class LegacyAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Guards:
-    """What stands before a legacy view: middleware and hooks by name, and evidence in the view."""
+    """What stands before a legacy view: middleware and hooks by name, and evidence in the view.
+
+    `refusing` are those of all three that have code which turns callers away; of the others
+    nobody knows. `harmless` are those that are known to let everybody through.
+    """
 
     middleware: tuple[str, ...] = ()
     hooks: tuple[str, ...] = ()
     view: tuple[str, ...] = ()
+    refusing: frozenset[str] = frozenset()
+    harmless: frozenset[str] = frozenset()
 
 
 class LegacyRoutes(Protocol):
@@ -81,8 +87,11 @@ class LegacyRoutes(Protocol):
         """List the methods that the app knows for `path`; empty where it doesn't know it."""
         ...
 
-    def guards(self, endpoint: LegacyEndpoint, method: str) -> Guards:
-        """Say what guards an endpoint: hooks, and what the view may do itself."""
+    def guards(self, endpoint: LegacyEndpoint | None, method: str) -> Guards:
+        """Say what guards an endpoint: hooks, and what the view may do itself.
+
+        None stands for a path that the app doesn't know: what is around the whole app.
+        """
         ...
 
 
@@ -91,8 +100,9 @@ class NativeEndpoint:
     """One effective route of the native app. `methods` is None where any is accepted.
 
     `path` includes every prefix; `order` is the app's own matching order; `mounted` marks a route
-    inside a mounted app. `wants_flask` marks one whose handler must run inside of Flask. `ref` and
-    `dependant` are the framework's objects, the latter None where nothing is injected.
+    inside a mounted app. `wants_flask` marks one whose handler must run inside of Flask. `ref`,
+    `dependant` and `handler` are the framework's and the user's objects; `dependant` is None where
+    nothing is injected, `handler` where nobody has written a function.
     """
 
     path: str
@@ -108,6 +118,7 @@ class NativeEndpoint:
     ref: object = field(compare=False, repr=False)
     wants_flask: bool = False
     dependant: object = field(default=None, compare=False, repr=False)
+    handler: object = field(default=None, compare=False, repr=False)
 
 
 class Found(NamedTuple):
@@ -154,7 +165,7 @@ class OpaqueLegacy:
         """Return nothing."""
         return frozenset()
 
-    def guards(self, endpoint: LegacyEndpoint, method: str) -> Guards:  # noqa: ARG002
+    def guards(self, endpoint: LegacyEndpoint | None, method: str) -> Guards:  # noqa: ARG002
         """Return nothing: it can't be known."""
         return Guards()
 

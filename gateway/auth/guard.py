@@ -8,6 +8,7 @@ what it raises. What the guard refuses is answered by the native app's own excep
 
 from __future__ import annotations
 
+import logging
 from inspect import signature
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -15,7 +16,7 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Respons
 from fastapi.routing import APIRoute
 from starlette.routing import Match
 
-from gateway.auth.principal import Principal, read_principal
+from gateway.auth.principal import Principal, read_principal, reads_nothing, suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
     from gateway.config import AuthConfig
+
+logger = logging.getLogger("gateway.auth")
 
 #: How much of a body a dependency may read; it is kept for whoever serves the request.
 MAX_READ_BYTES = 10_000_000
@@ -42,6 +45,7 @@ class Guard:
     ) -> None:
         self.dependency = dependency
         self._config = config
+        self._told = False
         # No spans and metrics of its own: the guard is no server (FastAPI's own telemetry).
         silent = {"telemetry": _SILENT} if "telemetry" in signature(FastAPI).parameters else {}
         self._app = FastAPI(openapi_url=None, **cast("Any", silent))
@@ -50,12 +54,16 @@ class Guard:
         router = APIRouter(dependency_overrides_provider=native, route_class=_AnyRequest)
         router.add_api_route("/", self._endpoint(dependency), response_model=None)
         self._app.router.routes[:] = router.routes
+        self.dependant: object = getattr(router.routes[0], "dependant", None)
+        """FastAPI's own tree, with the dependency below it."""
 
     def _endpoint(self, dependency: Callable[..., Any]) -> Callable[..., Awaitable[Response]]:
         async def guarded(request: Request, value: Annotated[Any, Depends(dependency)]) -> Response:
             passage: _Passage = request.scope[_SCOPE_KEY]
             principal = read_principal(value, self._config.id, self._config.scopes)
-            _check_scopes(principal, passage.requires)
+            if passage.requires:
+                self._tell_of_a_typo(value)
+                _check_scopes(principal, passage.requires)
             await passage.go_on(principal)
             return _Sent()
 
@@ -66,6 +74,19 @@ class Guard:
             "return": Response,
         }
         return guarded
+
+    def _tell_of_a_typo(self, value: Any) -> None:
+        """Say once that `auth.scopes` leads nowhere: else a typo is only seen as 403s."""
+        path = self._config.scopes
+        if path is None or value is None or self._told or not reads_nothing(value, path):
+            return
+        self._told = True
+        logger.warning(
+            "auth.scopes (%s) reads nothing from a %s, so its caller has no scopes%s",
+            path,
+            type(value).__name__,
+            suggestion(value, path),
+        )
 
     async def run(
         self,

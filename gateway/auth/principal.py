@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,7 +45,8 @@ def read_principal(
     if isinstance(found, bool) or not isinstance(found, str | int) or found == "":
         where = f"auth.id ({id_path})" if id_path else "auth.id (not set)"
         what = "nothing" if found is _MISSING or found is None else type(found).__name__
-        raise GatewayError(f"{where} reads {what} from a {type(value).__name__}, not an id")
+        hint = suggestion(value, id_path) if found is _MISSING and id_path else ""
+        raise GatewayError(f"{where} reads {what} from a {type(value).__name__}, not an id{hint}")
     return Principal(str(found), _scopes(value, scopes_path), value)
 
 
@@ -59,6 +61,33 @@ def _follow(value: Any, path: str) -> Any:
         if value is _MISSING:
             return _MISSING
     return value
+
+
+def suggestion(value: Any, path: str) -> str:
+    """Return ` (did you mean sub?)` where `path` finds nothing in `value`, but nearly does.
+
+    It tells the name of a key or attribute, never what it holds; empty where nothing is close, or
+    where there is something.
+    """
+    steps = path.split(".")
+    for number, step in enumerate(steps):
+        below = _follow(value, step)
+        if below is _MISSING:
+            close = difflib.get_close_matches(step, _names(value), n=1)
+            fitting = ".".join([*steps[:number], *close, *steps[number + 1 :]])
+            return f" (did you mean {fitting}?)" if close else ""
+        value = below
+    return ""
+
+
+def _names(value: Any) -> list[str]:
+    names = value if isinstance(value, Mapping) else dir(value)
+    return [name for name in names if isinstance(name, str) and not name.startswith("_")]
+
+
+def reads_nothing(value: Any, path: str) -> bool:
+    """Tell whether `path` leads nowhere in `value`."""
+    return _follow(value, path) is _MISSING
 
 
 def _scopes(value: Any, path: str | None) -> frozenset[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import unquote, urlsplit
 
@@ -13,6 +15,8 @@ from rich.text import Text
 
 from gateway.admin import views
 from gateway.app import Gateway
+from gateway.cli.guarding import around_native, before
+from gateway.cli.held import look
 from gateway.cli.output import (
     ConfigArgument,
     ConfigOption,
@@ -25,12 +29,13 @@ from gateway.cli.output import (
     report,
 )
 from gateway.cli.remote import place
+from gateway.cli.review import auth_row, show_auth
 from gateway.config import Config
 from gateway.cutover import Caller, decide, find_identity
 from gateway.exceptions import ConfigError
-from gateway.inventory import Guards
 from gateway.loading import load
 from gateway.lock import lock_lines, lock_path, write_lock
+from gateway.overrides import ALL
 from gateway.routing import (
     REASONS,
     Backend,
@@ -43,6 +48,8 @@ from gateway.routing import (
 
 if TYPE_CHECKING:
     from gateway.cutover import Decision
+    from gateway.overrides import Override
+    from gateway.snapshot import Snapshot
 
 
 def register(app: typer.Typer) -> None:
@@ -101,20 +108,57 @@ def lock(
     out.print(f"{lock_path(loaded).name}: ok")
 
 
-def _static(route: Route, gateway: Gateway) -> tuple[str, Reason]:
+def _in_force(gateway: Gateway, *, file_only: bool) -> tuple[Snapshot, str]:
+    """Return the file with the overrides in force, and the store that they are from.
+
+    A store that can't be read is said on stderr; then it is what the file says.
+    """
+    if file_only:
+        return gateway.snapshots.current, ""
+    seen = look(gateway.control.loaded)
+    if seen.failure is not None:
+        sys.stderr.write(f"gateway: overrides can't be read, so without them: {seen.failure}\n")
+        return gateway.snapshots.current, seen.url
+    snapshot = gateway.preview(seen.held)
+    for ident, why in snapshot.ignored.items():
+        sys.stderr.write(f"gateway: the override of {ident} is ignored: {why}\n")
+    return snapshot, seen.url
+
+
+def _footnote(snapshot: Snapshot, url: str) -> None:
+    count = len(snapshot.overrides)
+    if count:
+        out.print(Text(f"{count} override{'s' * (count != 1)} in force, from {url}"))
+
+
+def _override(route: Route | None, snapshot: Snapshot) -> Override | None:
+    """Return the override that decides for a route; the kill switch comes before all others."""
+    if route is None or route.coverage is not Coverage.BOTH:
+        return None
+    names = [ALL] if snapshot.policy.kill_switch else []
+    if route.overridden:
+        names += [route.id, *([route.rule.id] if route.rule else [])]
+    return next((snapshot.overrides[each] for each in names if each in snapshot.overrides), None)
+
+
+def _static(route: Route, snapshot: Snapshot) -> tuple[str, Reason]:
     """Return who serves a route as far as no single request is needed to tell."""
-    policy = gateway.snapshots.current.policy
+    policy = snapshot.policy
     if route.cutover == "canary" and not policy.kill_switch:
-        return f"native {route.threshold / 100:g}%", Reason.CANARY
+        reason = Reason.OVERRIDE if route.overridden else Reason.CANARY
+        return f"native {route.threshold / 100:g}%", reason
     decision = decide(Match(route), {"headers": []}, policy)
     return decision.backend.value, decision.reason
 
 
 AuthOption = Annotated[
-    bool, typer.Option("--auth", help="Show who guards each route instead, for a reviewer.")
+    bool, typer.Option("--auth", help="Show what can refuse a caller instead, for a reviewer.")
 ]
 
-
+FileOption = Annotated[
+    bool,
+    typer.Option("--no-overrides", help="Show what the file says; don't look into the store."),
+]
 UsageOption = Annotated[
     bool,
     typer.Option("--usage", help="Ask a running gateway which routes nobody calls (needs --url)."),
@@ -125,24 +169,36 @@ def routes(
     config: ConfigArgument = None,
     auth: AuthOption = False,
     usage: UsageOption = False,
+    file_only: FileOption = False,
     url: UrlOption = None,
     json: JsonOption = False,
 ) -> None:
-    """List every route of both apps: who has it, which rule governs it, who serves it and why."""
+    """List every route of both apps: who has it, what governs it, who serves it and why."""
     if usage:
         _show_usage(place(url, None, chosen(config)).status(), json=json)
         return
     gateway = Gateway(config=chosen(config))
-    listed = views.listed(gateway.snapshots.current)
+    snapshot, store = _in_force(gateway, file_only=file_only)
+    listed = views.listed(snapshot)
     if auth:
-        _show_auth([_auth_row(route, gateway) for route in listed], json=json)
+        show_auth([auth_row(r, _static(r, snapshot)[0], gateway, snapshot) for r in listed], json)
+        if not json:
+            _footnote(snapshot, store)
         return
-    rows = [_row(route, gateway) for route in listed]
+    rows = [_row(route, snapshot) for route in listed]
     # FastAPI's own pages (/docs and its like) are nobody's work: they don't count.
     counted = [row for row, route in zip(rows, listed, strict=True) if not _is_frameworks(route)]
     native = sum(row["serves"] == "native" for row in counted)
     if json:
-        print_json({"routes": rows, "native": native, "total": len(counted)})
+        print_json(
+            {
+                "routes": rows,
+                "native": native,
+                "total": len(counted),
+                "overrides": len(snapshot.overrides),
+                "store": store,
+            }
+        )
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("METHOD", "PATH", "LEGACY", "NATIVE", "CUTOVER", "SERVES", "WHY"):
@@ -150,11 +206,15 @@ def routes(
     colours = {"legacy": "cyan", "native": "green"}
     for row in rows:
         colour = colours.get(row["serves"], "yellow")
-        why = row["reason"] + (f": {row['rule']}" if row["rule"] else "")
+        by = row["override"] or row["rule"]
+        why = row["reason"] + (f": {by}" if by else "")
         cells = (row["method"], row["path"], row["legacy"], row["native"], row["cutover"])
         table.add_row(*(Text(cell) for cell in cells), Text(row["serves"], colour), Text(why))
     out.print(table)
-    out.print(f"\n{native} of {len(counted)} routes native")
+    own = len(rows) - len(counted)
+    left = f" (not counted: {own} page{'s' * (own != 1)} of FastAPI's own)" if own else ""
+    out.print(f"\n{native} of {len(counted)} routes native{left}")
+    _footnote(snapshot, store)
 
 
 def _show_usage(data: dict[str, Any], *, json: bool) -> None:
@@ -190,8 +250,9 @@ def _is_frameworks(route: Route) -> bool:
     )
 
 
-def _row(route: Route, gateway: Gateway) -> dict[str, str]:
-    serves, reason = _static(route, gateway)
+def _row(route: Route, snapshot: Snapshot) -> dict[str, str]:
+    serves, reason = _static(route, snapshot)
+    override = _override(route, snapshot)
     return {
         "route": route.id,
         "method": route.method,
@@ -203,55 +264,8 @@ def _row(route: Route, gateway: Gateway) -> dict[str, str]:
         "serves": serves,
         "reason": reason.value,
         "rule": route.rule.id if route.rule else "",
+        "override": override.route if override is not None else "",
     }
-
-
-def _auth_row(route: Route, gateway: Gateway) -> dict[str, Any]:
-    """Tell everything that stands between a caller and the handler that serves a route."""
-    serves, _ = _static(route, gateway)
-    guards = gateway.table.legacy.guards(route.legacy, route.method) if route.legacy else Guards()
-    native_serves = serves != "legacy"
-    return {
-        "route": route.id,
-        "serves": serves,
-        "auth": route.auth or "",
-        "requires": sorted(route.requires),
-        "hooks": "" if serves == "legacy" else route.hooks,
-        "middleware": list(guards.middleware),
-        "before_request": list(guards.hooks),
-        "view": list(guards.view),
-        "dependencies": _dependencies(route) if native_serves else [],
-        "rule": route.rule.id if route.rule else "",
-    }
-
-
-def _dependencies(route: Route) -> list[str]:
-    """Name what FastAPI solves before the native handler, one level deep."""
-    dependant = route.native.dependant if route.native is not None else None
-    calls = (each.call for each in getattr(dependant, "dependencies", ()))
-    return [getattr(call, "__qualname__", type(call).__qualname__) for call in calls]
-
-
-def _show_auth(rows: list[dict[str, Any]], *, json: bool) -> None:
-    if json:
-        print_json({"routes": rows})
-        return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("ROUTE", "SERVES", "AUTH", "GUARDED BY", "THE LEGACY VIEW", "RULE"):
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        inherits = row["hooks"] != "skip"
-        by = ["the shared guard"] if row["auth"] == "shared" else []
-        by += [f"scope {scope}" for scope in row["requires"]]
-        by += [*row["middleware"], *row["before_request"]] if inherits else []
-        by += row["dependencies"]
-        by += ["its own view"] if row["serves"] == "legacy" and row["view"] else []
-        lost = row["hooks"] == "skip" and (row["middleware"] or row["before_request"])
-        warned = ["loses Flask's hooks"] if lost else []
-        said = row["auth"] or ("not said" if row["serves"] != "legacy" else "")
-        cells = (row["route"], row["serves"], said, "\n".join(by) or "nobody")
-        table.add_row(*cells, "\n".join([*warned, *row["view"]]), row["rule"])
-    out.print(table)
 
 
 def match(
@@ -270,6 +284,7 @@ def match(
     session: Annotated[
         list[str] | None, typer.Option("--session", help="A key of Flask's session, `key=value`.")
     ] = None,
+    file_only: FileOption = False,
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -278,15 +293,16 @@ def match(
     held = dict(each.partition("=")[::2] for each in session or [])
     caller = Caller(principal, frozenset(scope or ()), held)
     gateway = Gateway(config=chosen(config))
-    snapshot = gateway.snapshots.current
-    found = gateway.table.match(request)
+    snapshot, store = _in_force(gateway, file_only=file_only)
+    found = snapshot.table.match(request)
     decision = decide(found, request, snapshot.policy, caller)
     if json:
-        print_json(_explained(found, decision, gateway, request))
+        print_json(_explained(found, decision, snapshot, request))
         return
     out.print(f"{request['method']} {request['path']}  (host {request_host(request) or 'none'})")
-    for step, text in _steps(found, decision, gateway, request, caller):
+    for step, text in _steps(found, decision, gateway, snapshot, request, caller):
         out.print(Text(f"  {step:<10}", "bold").append(text, "not bold"))
+    _footnote(snapshot, store)
 
 
 def _scope(method: str, target: str, headers: list[str], ip: str) -> dict[str, Any]:
@@ -318,9 +334,10 @@ def _scope(method: str, target: str, headers: list[str], ip: str) -> dict[str, A
 
 
 def _explained(
-    found: Match, decision: Decision, gateway: Gateway, scope: dict[str, Any]
+    found: Match, decision: Decision, snapshot: Snapshot, scope: dict[str, Any]
 ) -> dict[str, Any]:
     route = found.route
+    override = _override(route, snapshot)
     return {
         "method": scope["method"],
         "path": scope["path"],
@@ -337,15 +354,21 @@ def _explained(
         "reason": decision.reason.value,
         "auth": route.auth if route else None,
         "requires": sorted(route.requires) if route else [],
-        "hooks": _runs_hooks(route, decision, gateway),
-        "revision": gateway.snapshots.current.revision,
+        "hooks": _runs_hooks(route, decision, snapshot),
+        "override": override.as_json() if override is not None else None,
+        "revision": snapshot.revision,
     }
 
 
 def _steps(
-    found: Match, decision: Decision, gateway: Gateway, scope: dict[str, Any], caller: Caller
+    found: Match,
+    decision: Decision,
+    gateway: Gateway,
+    snapshot: Snapshot,
+    scope: dict[str, Any],
+    caller: Caller,
 ) -> list[tuple[str, str]]:
-    table, route = gateway.table, found.route
+    table, route = snapshot.table, found.route
     answer = table.legacy.answer(scope, scope["method"], scope["path"])
     said = {
         "rule": f"matches {getattr(answer.ref, 'rule', '')} "
@@ -367,15 +390,18 @@ def _steps(
     steps.append(("route", _route_text(route)))
     if route is not None:
         steps.extend(_rule_steps(route))
-        steps.extend(_guard_steps(route, caller))
+        override = _override(route, snapshot)
+        if override is not None:
+            steps.append(("override", _override_text(override)))
+        steps.append(("auth", _guard_text(route, decision, gateway, snapshot, caller)))
         if route.cutover == "canary":
             steps.extend(_canary_steps(route, decision, scope, caller))
-    hooks = _runs_hooks(route, decision, gateway)
-    if hooks:
-        steps.append(("hooks", f"of Flask run around it: {', '.join(hooks)}"))
-    elif route is not None and route.legacy is not None and decision.backend is Backend.NATIVE:
-        none = "skipped by the rule" if route.hooks == "skip" else "none in Flask for this route"
-        steps.append(("hooks", none))
+    if decision.backend is Backend.NATIVE and not table.legacy.opaque:
+        hooks = _runs_hooks(route, decision, snapshot)
+        skipped = route is not None and route.hooks == "skip"
+        none = "skipped (hooks: skip)" if skipped else "none in Flask for this route"
+        said = f"of Flask run around it: {', '.join(hooks)}" if hooks else none
+        steps.append(("hooks", said))
     if found.head and decision.backend is Backend.NATIVE:
         steps.append(("head", "the native GET runs, its body is dropped"))
     why = REASONS[decision.reason]
@@ -406,30 +432,41 @@ def _rule_steps(route: Route) -> list[tuple[str, str]]:
     return steps
 
 
-def _guard_steps(route: Route, caller: Caller) -> list[tuple[str, str]]:
-    """Say who lets the request in, before anybody serves it."""
-    if route.auth is None:
-        return []
+def _override_text(override: Override) -> str:
+    name = "the kill switch" if override.route == ALL else override.route
+    until = ""
+    if override.expires is not None:
+        end = datetime.fromtimestamp(override.expires, UTC).astimezone()
+        until = f", until {end:%Y-%m-%d %H:%M}"
+    reason = f": {override.reason}" if override.reason else ""
+    return f"{name}: {override.text}, by {override.author or 'nobody named'}{until}{reason}"
+
+
+def _guard_text(
+    route: Route, decision: Decision, gateway: Gateway, snapshot: Snapshot, caller: Caller
+) -> str:
+    """Say who lets the request in, before or while somebody serves it."""
     if route.auth != "shared":
-        said = "the native handler guards itself" if route.auth == "native" else "nobody guards it"
-        return [("auth", said)]
+        said = {"native": "left to the native handler", "none": "none", None: "not said"}
+        standing = before(decision.backend, route, gateway, snapshot)
+        nobody = standing.verdict == "nobody"
+        by = "nobody refuses a caller" if nobody else f"can refuse: {', '.join(standing.lines)}"
+        return f"{said[route.auth]}; {by}"
     missing = sorted(route.requires - caller.scopes)
     needs = f", needs {', '.join(sorted(route.requires))}" if route.requires else ""
-    said = f"the shared guard first{needs}"
+    text = f"the shared guard first{needs}"
     if caller.id is not None and missing:
-        said += f": 403, {caller.id} lacks {', '.join(missing)}"
+        text += f": 403, {caller.id} lacks {', '.join(missing)}"
     elif caller.id is not None:
-        said += f": lets {caller.id} in"
-    return [("auth", said)]
+        text += f": lets {caller.id} in"
+    return text
 
 
-def _runs_hooks(route: Route | None, decision: Decision, gateway: Gateway) -> list[str]:
+def _runs_hooks(route: Route | None, decision: Decision, snapshot: Snapshot) -> list[str]:
     """Name what of Flask's runs around a native handler."""
-    if route is None or route.legacy is None or decision.backend is not Backend.NATIVE:
+    if decision.backend is not Backend.NATIVE:
         return []
-    if route.hooks == "skip":
-        return []
-    guards = gateway.table.legacy.guards(route.legacy, route.method)
+    guards = around_native(snapshot.table, route, snapshot.config.defaults.hooks)
     return [*guards.middleware, *guards.hooks]
 
 

@@ -8,15 +8,25 @@ from flask import Flask
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import RequestRedirect
 
-from gateway.flask.self_guards import evidence
+from gateway.flask.self_guards import evidence, refuses
 from gateway.inventory import Guards, LegacyAnswer, LegacyEndpoint, Scope
 from gateway.templates import parse_flask
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from werkzeug.routing import Map, MapAdapter, Rule
 
 #: A Werkzeug rule without `methods` accepts any; these are the ones worth a row of their own.
 ANY_METHOD = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+
+#: Where middleware keeps what it wraps, by custom.
+_WRAPPED = ("app", "wsgi_app", "application", "_app")
+_MAX_WRAPPERS = 20
+#: Every request goes through these methods of the app before its hooks.
+_ENTRIES = ("__call__", "wsgi_app", "preprocess_request")
+#: Middleware that turns nobody away.
+_HARMLESS = ("werkzeug.middleware.",)
 
 _NONE = LegacyAnswer("none")
 _METHOD = LegacyAnswer("method")
@@ -99,25 +109,53 @@ class FlaskRoutes:
         except HTTPException:
             return frozenset()
 
-    def guards(self, endpoint: LegacyEndpoint, method: str) -> Guards:
+    def guards(self, endpoint: LegacyEndpoint | None, method: str) -> Guards:
         """Say what guards an endpoint; user code is read, never run."""
-        app, view = self.app, self.app.view_functions.get(endpoint.endpoint)
-        middleware = (_qualified(app.wsgi_app),) if "wsgi_app" in vars(app) else ()
+        app = self.app
+        view = app.view_functions.get(endpoint.endpoint) if endpoint is not None else None
         names: list[str | None] = [None]
-        blueprint = endpoint.blueprint
+        blueprint = endpoint.blueprint if endpoint is not None else ""
         while blueprint:
             names.append(blueprint)
             blueprint = blueprint.rpartition(".")[0]
         hooks = [
-            f"{_qualified(hook)} ({name or 'app'})"
+            (f"{_qualified(hook)} ({name or 'app'})", hook)
             for name in names
             for hook in app.before_request_funcs.get(name, ())
         ]
+        middleware = [(_qualified(each), each) for each in _middleware(app)]
+        around = [*middleware, *hooks]
         found = evidence(view, method) if view is not None else ()
-        return Guards(middleware, tuple(hooks), tuple(str(each) for each in found))
+        refusing = [name for name, each in around if refuses(each)]
+        refusing += [str(each) for each in found if each.refuses]
+        return Guards(
+            tuple(name for name, _ in middleware),
+            tuple(name for name, _ in hooks),
+            tuple(str(each) for each in found),
+            refusing=frozenset(refusing),
+            harmless=frozenset(name for name, _ in around if name.startswith(_HARMLESS)),
+        )
 
     def _bind(self, scope: Scope) -> MapAdapter | None:
         return self.app.create_url_adapter(self.app.request_class(_host_environ(scope)))
+
+
+def _middleware(app: Flask) -> Iterator[Any]:
+    """Yield what is wrapped around the app, as far as wrappers say what they wrap.
+
+    A subclass may do the same in methods of its own.
+    """
+    for name in _ENTRIES:
+        method = getattr(type(app), name)
+        if method is not getattr(Flask, name):
+            yield method
+    each = vars(app).get("wsgi_app")
+    for _ in range(_MAX_WRAPPERS):
+        if each is None or getattr(each, "__func__", None) is Flask.wsgi_app:
+            return
+        yield each
+        held = getattr(each, "__dict__", {})
+        each = next((held[name] for name in _WRAPPED if callable(held.get(name))), None)
 
 
 def _qualified(function: Any) -> str:

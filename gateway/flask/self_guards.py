@@ -10,20 +10,29 @@ from __future__ import annotations
 
 import ast
 import inspect
-import textwrap
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
+from gateway.flask.reading import (
+    code_of,
+    globals_of,
+    is_function,
+    module_of,
+    run_by,
+    static,
+    tree_of,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 #: How many helpers deep a body is followed.
 MAX_DEPTH = 3
-#: Wrappers of Flask's own that guard nothing.
-_HARMLESS = frozenset({"flask", "werkzeug", "gateway"})
+#: Wrappers and objects of the frameworks' own that guard nothing.
+_HARMLESS = ("flask.", "werkzeug.", "fastapi.", "gateway.flask.")
 _NAMES = {
     "current_user": "reads current_user",
     "session": "reads the session",
@@ -46,14 +55,20 @@ _ATTRIBUTES = {
 }
 _SECRET_HEADERS = ("authorization", "token", "api-key", "apikey", "secret", "signature", "cookie")
 _REFUSALS = frozenset({401, 403})
+_STATUS_LINES = ("401", "403")
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """One sign that a view guards itself: what it does, and where (`views.py:12`, or empty)."""
+    """One sign that a view guards itself: what it does, and where (`views.py:12`, or empty).
+
+    `refuses`: it turns callers away. Without it the sign may be of something else: a session is
+    read for a cart, too.
+    """
 
     what: str
     where: str = ""
+    refuses: bool = False
 
     def __str__(self) -> str:
         """Render as `calls abort(403) (views.py:12)`."""
@@ -68,12 +83,17 @@ def evidence(view: Callable[..., Any], method: str) -> tuple[Evidence, ...]:
     return tuple(found.values())
 
 
+def refuses(function: Callable[..., Any]) -> bool:
+    """Tell whether a hook, dependency or WSGI callable has code that turns callers away."""
+    return any(each.refuses for each in evidence(run_by(function), ""))
+
+
 def _of_view(view: Any, method: str) -> Iterator[Evidence]:
     inner = view
     seen: set[int] = set()
     while id(inner) not in seen:
         seen.add(id(inner))
-        cls = _static(inner, "view_class")
+        cls = static(inner, "view_class")
         # functools.wraps copies it to whatever decorates the view, which comes first.
         if isinstance(cls, type) and _is_frameworks(inner):
             yield from _of_class(cls, method)
@@ -88,14 +108,15 @@ def _of_view(view: Any, method: str) -> Iterator[Evidence]:
 
 def _of_class(cls: type, method: str) -> Iterator[Evidence]:
     for name in ("decorators", "method_decorators"):
-        decorators = _static(cls, name)
+        decorators = static(cls, name)
         if isinstance(decorators, dict):
             decorators = [*decorators.get(method.lower(), ()), *decorators.get("*", ())]
         for decorator in decorators or ():
-            yield Evidence(f"{cls.__qualname__}.{name} has {_name(decorator)}", _place(decorator))
+            what = f"{cls.__qualname__}.{name} has {_name(decorator)}"
+            yield Evidence(what, _place(decorator), _sends_away(decorator))
     names = [method.lower()] + (["get"] if method == "HEAD" else [])
     for name in [*names, "dispatch_request"]:
-        handler = _static(cls, name)
+        handler = static(cls, name)
         if handler is None or _is_frameworks(handler):
             continue
         while (wrapped := _wrapped(handler)) is not None:
@@ -110,7 +131,7 @@ def _wrapped(function: Any) -> Any:
         return function.func
     if isinstance(function, MethodType):
         return function.__func__
-    wrapped = _static(function, "__wrapped__")
+    wrapped = static(function, "__wrapped__")
     if wrapped is not None:
         return wrapped
     if not isinstance(function, FunctionType):
@@ -120,71 +141,77 @@ def _wrapped(function: Any) -> Any:
             content = cell.cell_contents
         except ValueError:
             continue
-        if _is_function(content) and not _is_frameworks(content):
+        if is_function(content) and not _is_frameworks(content):
             return content
-        if not isinstance(content, type) and _held(content) is not None:
+        if isinstance(content, type) or _is_frameworks(content):
+            continue
+        if _held(content) is not None:
             return content
     return None
 
 
 def _held(decorator: Any) -> Any:
     """Return the function that a decorator which is an object keeps in an attribute."""
-    if isinstance(decorator, FunctionType) or _static(type(decorator), "__call__") is None:
+    if isinstance(decorator, FunctionType) or static(type(decorator), "__call__") is None:
         return None
     try:
         held = object.__getattribute__(decorator, "__dict__")
     except AttributeError:
         return None
-    return next((value for value in held.values() if _is_function(value)), None)
+    return next((value for value in held.values() if is_function(value)), None)
 
 
 def _of_wrapper(wrapper: Any) -> Iterator[Evidence]:
-    if not (_is_harmless(wrapper) or isinstance(wrapper, (partial, MethodType))):
-        yield Evidence(f"is decorated by {_name(wrapper)}", _place(wrapper))
+    if not (_is_frameworks(wrapper) or isinstance(wrapper, (partial, MethodType))):
+        what = f"is decorated by {_name(wrapper)}"
+        yield Evidence(what, _place(wrapper), _sends_away(wrapper))
 
 
-def _is_harmless(wrapper: Any) -> bool:
-    code = _code(wrapper)
-    module = _module(wrapper, code)
-    return module.partition(".")[0] in _HARMLESS
+def _sends_away(decorator: Any) -> bool:
+    """Tell by its name or its body whether a decorator refuses callers."""
+    if "required" in _name(decorator):
+        return True
+    return any(each.refuses for each in _of_function(decorator, {}, 0))
 
 
 def _is_frameworks(function: Any) -> bool:
-    return _module(function, _code(function)).partition(".")[0] in _HARMLESS
-
-
-def _module(function: Any, code: CodeType | None) -> str:
-    """Name the module that the code is in: functools.wraps copies `__module__` from the view."""
-    if code is not None:
-        return str(_globals(function).get("__name__", ""))
-    return str(getattr(type(function), "__module__", ""))
+    return f"{module_of(function, code_of(function))}.".startswith(_HARMLESS)
 
 
 # -- bodies --------------------------------------------------------------------------------------
 
 
 def _of_function(function: Any, known: dict[str, type], depth: int) -> Iterator[Evidence]:
-    code = _code(function)
+    code = code_of(function)
     if code is None or depth >= MAX_DEPTH or _is_frameworks(function):
         return
-    names = _globals(function)
-    tree = _tree(function)
+    names = globals_of(function)
+    tree = tree_of(function)
     if tree is None:
         for name in _all_names(code):
             what = _NAMES.get(name) or _ATTRIBUTES.get(name)
             if what is not None:
-                yield Evidence(what, f"{Path(code.co_filename).name}:{code.co_firstlineno}")
+                place = f"{Path(code.co_filename).name}:{code.co_firstlineno}"
+                yield Evidence(what, place, _is_refusal(what))
         return
     first = code.co_firstlineno
+    # A database's session is handed in under this name; Flask's never is.
+    given = "session" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     for node in ast.walk(tree):
+        if given and isinstance(node, ast.Name) and node.id == "session":
+            continue
         sign = _sign(node, names)
         if sign is not None:
             line = first + getattr(node, "lineno", 1) - 1
-            yield Evidence(sign, f"{Path(code.co_filename).name}:{line}")
+            yield Evidence(sign, f"{Path(code.co_filename).name}:{line}", _is_refusal(sign))
         if isinstance(node, ast.Call):
             helper = _helper(node.func, names, known)
             if helper is not None and helper is not function:
                 yield from _of_function(helper, known, depth + 1)
+
+
+def _is_refusal(sign: str) -> bool:
+    return not sign.startswith("reads ")
 
 
 def _sign(node: ast.AST, names: dict[str, Any]) -> str | None:
@@ -216,14 +243,28 @@ def _sign_of_call(node: ast.Call, names: dict[str, Any]) -> str | None:
         value = first.value if isinstance(first, ast.Constant) else None
     if "abort" in name and value in _REFUSALS:
         return f"calls {name}({value})"
+    if name == "HTTPException":
+        status = next((_status(k.value) for k in node.keywords if k.arg == "status_code"), value)
+        status = status or (_status(first) if first is not None else None)
+        return f"raises HTTPException({status})" if status in _REFUSALS else None
+    if name == "start_response" and str(value).startswith(_STATUS_LINES):
+        return f"answers {str(value)[:3]}"
     if name in ("get", "getlist") and isinstance(called, ast.Attribute) and first is not None:
         return _sign_of_header(first) if _is_headers(called.value) else None
-    if name in ("make_response", "jsonify", "Response"):
-        statuses = [k.value for k in node.keywords if k.arg in ("status", "code")]
-        for status in [*node.args[1:2], *statuses]:
-            if isinstance(status, ast.Constant) and status.value in _REFUSALS:
-                return f"answers {status.value}"
+    if name in ("make_response", "jsonify") or name.endswith("Response"):
+        named = [k.value for k in node.keywords if k.arg in ("status", "code", "status_code")]
+        for each in [*node.args[1:2], *named]:
+            if _status(each) in _REFUSALS:
+                return f"answers {_status(each)}"
     return None
+
+
+def _status(node: ast.AST) -> Any:
+    """Read a status: `401`, or Starlette's `status.HTTP_401_UNAUTHORIZED`."""
+    if isinstance(node, ast.Constant):
+        return node.value
+    name = getattr(node, "attr", "")
+    return int(name[5:8]) if name.startswith("HTTP_") and name[5:8].isdigit() else None
 
 
 def _is_headers(node: ast.AST) -> bool:
@@ -250,21 +291,14 @@ def _helper(called: ast.AST, names: dict[str, Any], known: dict[str, type]) -> A
     elif isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name):
         owner = known.get(called.value.id, names.get(called.value.id))
         if isinstance(owner, type) or inspect.ismodule(owner):
-            found = _static(owner, called.attr)
-    while (wrapped := _static(found, "__wrapped__")) is not None:
+            found = static(owner, called.attr)
+    while (wrapped := static(found, "__wrapped__")) is not None:
         found = wrapped
     if not isinstance(found, FunctionType):
         return None
     # Only the app's own helpers: a library that reads a session is not this view's guard.
     home = str(names.get("__name__", "")).partition(".")[0]
-    return found if _module(found, found.__code__).partition(".")[0] == home else None
-
-
-def _tree(function: Any) -> ast.AST | None:
-    try:
-        return ast.parse(textwrap.dedent(inspect.getsource(function)))
-    except (OSError, TypeError, SyntaxError, ValueError):
-        return None
+    return found if module_of(found, found.__code__).partition(".")[0] == home else None
 
 
 def _all_names(code: CodeType) -> Iterator[str]:
@@ -274,37 +308,15 @@ def _all_names(code: CodeType) -> Iterator[str]:
             yield from _all_names(constant)
 
 
-# -- looking without touching --------------------------------------------------------------------
-
-
-def _static(owner: Any, name: str) -> Any:
-    """Read an attribute without running a property or `__getattr__`."""
-    found = inspect.getattr_static(owner, name, None)
-    return found.__func__ if isinstance(found, (staticmethod, classmethod)) else found
-
-
-def _is_function(value: Any) -> bool:
-    return isinstance(value, (FunctionType, partial, MethodType))
-
-
-def _globals(function: Any) -> dict[str, Any]:
-    return function.__globals__ if isinstance(function, FunctionType) else {}
-
-
-def _code(function: Any) -> CodeType | None:
-    code = getattr(function, "__code__", None) if isinstance(function, FunctionType) else None
-    return code if isinstance(code, CodeType) else None
-
-
 def _name(function: Any) -> str:
     """Name a decorator by where its wrapper was written: `flask_login.utils.login_required`."""
-    code = _code(function)
+    code = code_of(function)
     if code is None:
         kind = type(function)
         return f"{kind.__module__}.{kind.__qualname__}"
-    return f"{_module(function, code)}.{code.co_qualname.partition('.<locals>')[0]}"
+    return f"{module_of(function, code)}.{code.co_qualname.partition('.<locals>')[0]}"
 
 
 def _place(function: Any) -> str:
-    code = _code(function)
+    code = code_of(function)
     return f"{Path(code.co_filename).name}:{code.co_firstlineno}" if code is not None else ""

@@ -42,6 +42,7 @@ def listed(candidate: Candidate, order: int) -> NativeEndpoint:
         wants_flask=bool(getattr(_asked(candidate), "wants_flask", False)),
         dependant=getattr(route, "dependant", None)
         or getattr(_asked(candidate), "dependant", None),
+        handler=getattr(route, "endpoint", None),
     )
 
 

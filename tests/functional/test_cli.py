@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,11 @@ def gateway(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
         timeout=60,
         check=False,
     )
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    done = gateway("--version")
+    assert (done.returncode, done.stdout) == (0, f"gateway {version('gateway')}\n")
 
 
 def test_check_accepts_the_demos_config() -> None:
@@ -121,6 +127,19 @@ def test_match_tells_who_guards_a_route() -> None:
     explained = json.loads(gateway(*words, "--json").stdout)
     assert explained["auth"] == "shared"
     assert explained["requires"] == ["items:write"]
+
+
+def test_the_readme_s_samples_are_what_the_demo_says() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    _, _, rest = text.partition("$ gateway match GET /user/3 -H 'X-Account: alice'\n")
+    sample = rest.partition("```")[0]
+    done = gateway("match", "GET", "/user/3", "-H", "X-Account: alice", GATEWAY_CONFIG=DEMO)
+    assert done.stdout == sample
+    _, _, rest = text.partition("$ gateway routes\n")
+    rows = [line.split() for line in rest.partition("…")[0].splitlines()]
+    listed = [line.split() for line in gateway("routes", DEMO).stdout.splitlines()]
+    assert rows
+    assert all(row in listed for row in rows), rows
 
 
 def test_match_refuses_a_header_that_is_none() -> None:

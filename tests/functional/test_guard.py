@@ -269,6 +269,38 @@ def test_a_dependency_may_want_a_json_body() -> None:
         assert httpx.post(url + "/legacy", content=b"{").status_code == 422
 
 
+def test_a_typo_in_auth_id_lets_nobody_in_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    auth = {"dependency": "tests.apps.guards:verify_token", "id": "sbu"}
+    app = Gateway(legacy_app(), native_app(), settings(auth=auth, routes=[]), verify_lock=False)
+    with serve(app) as url:
+        assert httpx.get(url + "/legacy").status_code == 401
+        answer = httpx.get(url + "/legacy", headers=ANN)
+        assert (answer.status_code, answer.text) == (500, "Internal Server Error")
+    said = "auth.id (sbu) reads nothing from a dict, not an id (did you mean sub?)"
+    assert said in caplog.text
+
+
+def test_a_typo_in_auth_scopes_leaves_no_scopes_and_is_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    auth = {"dependency": "tests.apps.guards:verify_token", "id": "sub", "scopes": "scop"}
+    rule = {"path": "/legacy", "cutover": "legacy", "requires": ["items:read"]}
+    app = Gateway(legacy_app(), native_app(), settings(auth=auth, routes=[rule]), verify_lock=False)
+    with serve(app) as url:
+        for _ in range(2):
+            assert httpx.get(url + "/legacy", headers=ANN).status_code == 403
+    said = [record.getMessage() for record in caplog.records if record.name == "gateway.auth"]
+    what = "auth.scopes (scop) reads nothing from a dict, so its caller has no scopes"
+    assert said == [f"{what} (did you mean scope?)"]
+
+
+def test_requires_without_auth_scopes_is_warned_of() -> None:
+    auth = {"dependency": "tests.apps.guards:verify_token", "id": "sub"}
+    rule = {"path": "/legacy", "cutover": "legacy", "requires": ["items:read"]}
+    app = Gateway(legacy_app(), native_app(), settings(auth=auth, routes=[rule]), verify_lock=False)
+    assert [each.code for each in app.snapshots.current.warnings] == ["no-scopes"]
+
+
 def test_a_canary_by_principal_and_a_tester_by_role() -> None:
     rule = {"path": "/canary", "cutover": "canary", "weight": 50, "sticky": ["principal"]}
     config = settings(routes=[rule], tester={"role": "tester"})

@@ -246,7 +246,7 @@ def test_an_audit_by_a_rules_name_is_one_by_its_routes(folder: Path) -> None:
         ("set", "a", "native"),
     ):
         assert gateway(folder, *words).returncode == 0
-    for name in ("b", "GET /b", "/b", "HEAD /b"):
+    for name in ("b", "GET /b", "/b"):
         done = gateway(folder, "audit", name, "--json")
         routes = [each["route"] for each in json.loads(done.stdout)["entries"]]
         assert sorted(routes) == ["GET /b", "HEAD /b", "b"]

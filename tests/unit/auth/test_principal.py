@@ -93,6 +93,25 @@ def test_nothing_else_is_ever_raised(value: Any, id_path: str, scopes_path: str)
     assert found is None or found.id
 
 
+@pytest.mark.parametrize(
+    ("value", "path", "meant"),
+    [
+        ({"sub": "s3cret"}, "sbu", "sub"),
+        (User(id=3), "ids", "id"),
+        (Account(User(id=3)), "owner.ids", "owner.id"),
+        (Account(User(id=3)), "onwer.id", "owner.id"),
+        (Pair("s3cret", "a"), "nmae", "name"),
+    ],
+)
+def test_a_typo_is_told_with_what_was_meant(value: Any, path: str, meant: str) -> None:
+    with pytest.raises(GatewayError) as caught:
+        read_principal(value, path)
+    said = str(caught.value)
+    assert said.startswith(f"auth.id ({path}) reads nothing from a {type(value).__name__}")
+    assert said.endswith(f"(did you mean {meant}?)")
+    assert "s3cret" not in said
+
+
 def test_missing_scopes() -> None:
     principal = Principal("ann", frozenset({"a", "b"}))
     assert principal.missing(["b", "d", "c"]) == ("c", "d")

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import flask
 import pytest
+from fastapi import HTTPException, status
 from flask import Flask, Response, abort, g, jsonify, make_response, redirect, request, session
 from flask.views import MethodView, View
 
-from gateway.flask.self_guards import evidence
+from gateway.flask.self_guards import evidence, refuses
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -154,6 +155,27 @@ def recursive() -> Any:
     return recursive()
 
 
+def raises_fastapis() -> None:
+    raise HTTPException(status_code=status.HTTP_403_FORBIDDEN)
+
+
+def raises_another() -> None:
+    raise HTTPException(404)
+
+
+def takes_a_database(session: Any) -> Any:
+    return session.all()
+
+
+class Gate:
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        start_response("401 Unauthorized", [])
+        return [b""]
+
+
 class Page(View):
     decorators: ClassVar[list[Any]] = [login_required]
 
@@ -182,7 +204,19 @@ class Below(Methods):
 
 
 @pytest.mark.parametrize(
-    "view", [plain, queries, reads_g, redirects, not_found, reads_language, recursive, len]
+    "view",
+    [
+        plain,
+        queries,
+        reads_g,
+        redirects,
+        not_found,
+        reads_language,
+        recursive,
+        len,
+        raises_another,
+        takes_a_database,
+    ],
 )
 def test_a_plain_view_is_no_guard(view: Callable[..., Any]) -> None:
     assert evidence(view, "GET") == ()
@@ -204,6 +238,7 @@ def test_a_plain_view_is_no_guard(view: Callable[..., Any]) -> None:
         (reads_header, "reads the header Authorization"),
         (compares, "compares a secret"),
         (calls_helper, "calls abort(403)"),
+        (raises_fastapis, "raises HTTPException(403)"),
     ],
 )
 def test_a_body_that_guards(view: Callable[..., Any], what: str) -> None:
@@ -230,6 +265,18 @@ def test_whatever_wraps_a_view_counts(view: Callable[..., Any], name: str) -> No
 
 def test_a_guard_below_a_decorator_is_found_too() -> None:
     assert [each.what for each in evidence(login_required(aborts), "GET")][1] == "calls abort(401)"
+
+
+@pytest.mark.parametrize(
+    "guard", [aborts, by_tuple, raises_fastapis, compares, Gate(None), login_required(plain)]
+)
+def test_what_refuses(guard: Callable[..., Any]) -> None:
+    assert refuses(guard)
+
+
+@pytest.mark.parametrize("lets_in", [plain, reads_user, reads_session, unmarked(plain), Gate])
+def test_what_only_reads_or_wraps_may_be_no_guard(lets_in: Callable[..., Any]) -> None:
+    assert not refuses(lets_in)
 
 
 def test_class_based_views() -> None:
