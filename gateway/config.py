@@ -7,10 +7,19 @@ from __future__ import annotations
 
 import re
 from datetime import date  # noqa: TC003 - Pydantic reads it
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
 
+from gateway.locations import parse as parse_location
 from gateway.units import Duration, Size
 
 Cutover = Literal["legacy", "canary", "native"]
@@ -75,6 +84,60 @@ def _state(value: str) -> str:
     return value
 
 
+def _location(value: str) -> str:
+    parse_location(value)
+    return value
+
+
+def _in_body(value: str) -> str:
+    if parse_location(value).root != "$":
+        message = f"{value!r} must start with $: it is about fields of JSON bodies"
+        raise ValueError(message)
+    return value
+
+
+def _ignorable(value: str) -> str:
+    if parse_location(value).root == "status":
+        message = "the status is always compared; declare a difference under expect"
+        raise ValueError(message)
+    return value
+
+
+def _comparable(value: str) -> str:
+    if value.lower() == "set-cookie":
+        message = "set-cookie is always compared, by the cookies' names"
+        raise ValueError(message)
+    return value.lower()
+
+
+def _share(value: Any) -> Any:
+    """Read `5%` as 5."""
+    value = _number(value)
+    if isinstance(value, str) and value.strip().endswith("%"):
+        return value.strip()[:-1]
+    return value
+
+
+#: Types of JSON values, as `expect` names them.
+JsonType = Literal["string", "number", "boolean", "null", "object", "array"]
+_JSON_TYPES = frozenset(get_args(JsonType))
+
+
+def _side(value: Any) -> Any:
+    """Hold a side of `expect` to its forms; a mapping is one of ours, never an exact value."""
+    if not isinstance(value, dict):
+        return value
+    if set(value) == {"value"}:
+        return value
+    if set(value) == {"type"}:
+        if value["type"] in _JSON_TYPES:
+            return value
+        message = f"{value['type']!r} is no type of JSON, use {', '.join(sorted(_JSON_TYPES))}"
+        raise ValueError(message)
+    message = "write missing, any, {type: string}, {value: ...} or the value itself"
+    raise ValueError(message)
+
+
 Methods = Annotated[tuple[str, ...], AfterValidator(_methods), Field(min_length=1)]
 AbsolutePath = Annotated[str, AfterValidator(_absolute)]
 IdentitySource = Annotated[str, AfterValidator(_identity)]
@@ -83,6 +146,25 @@ HeaderName = Annotated[str, Field(pattern=f"^{_METHOD.pattern}$")]
 HostPattern = Annotated[str, AfterValidator(_host)]
 Percent = Annotated[float, BeforeValidator(_number), Field(ge=0, le=100)]
 Count = Annotated[int, BeforeValidator(_number), Field(ge=0)]
+#: Percent; accepts `5%` and `5`.
+Share = Annotated[
+    float,
+    BeforeValidator(_share),
+    Field(ge=0, le=100),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "minimum": 0, "maximum": 100},
+                {"type": "string", "pattern": r"^\d+(\.\d+)?\s*%$"},
+            ]
+        }
+    ),
+]
+BodyLocation = Annotated[str, AfterValidator(_in_body)]
+IgnoredLocation = Annotated[str, AfterValidator(_ignorable)]
+AnyLocation = Annotated[str, AfterValidator(_location)]
+ComparedHeader = Annotated[HeaderName, AfterValidator(_comparable)]
+Tolerance = Annotated[float, BeforeValidator(_number), Field(ge=0, allow_inf_nan=False)]
 
 
 class LegacyConfig(_Model):
@@ -247,6 +329,51 @@ class ObserveConfig(_Model):
     """True: OpenTelemetry spans for decisions and legacy requests (extra `otel`)."""
     loop_lag: Duration = 0.25
     """Whatever blocks the event loop for longer is named in the log and in metrics."""
+
+
+class CompareConfig(_Model):
+    """How two answers to one request are compared. Locations are JSONPath: `$.items[*].price`."""
+
+    ignore: tuple[IgnoredLocation, ...] = ()
+    """Locations that don't count, with all below them: `$..generated_at`, `headers.location`."""
+    unordered: tuple[BodyLocation, ...] = ()
+    """Lists whose order has no meaning."""
+    tolerance: dict[BodyLocation, Tolerance] = {}
+    """How far two numbers may lie apart, by location: `{"$.price": 0.01}`."""
+    headers: tuple[ComparedHeader, ...] = ("content-type", "location")
+    """Headers that count; the names of cookies set or deleted always do, their values never."""
+    max_body: Size = Size(1_000_000)
+    """Bytes; a larger answer isn't compared, and counted as skipped."""
+
+
+class ExpectConfig(_Model):
+    """One intended difference. Where it applies, it must be exactly as declared.
+
+    It applies where legacy's value is as `legacy` says; then native's must be as `native` says. A
+    side is `missing`, `any` (whatever it is, or nothing), `{type: string}` (number, boolean, null,
+    object, array) or an exact value, which `{value: any}` writes where it would be read as a word.
+    A cookie's value is `set` or `deleted`.
+    """
+
+    path: AnyLocation
+    """Where: `$..password`, `status`, `headers.location`, `cookies.session`."""
+    legacy: Annotated[Any, BeforeValidator(_side)] = "any"
+    """Legacy's side. `missing` with a fixed `native`: native must add it, in answers with 2xx."""
+    native: Annotated[Any, BeforeValidator(_side)] = "any"
+    """Native's side."""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> ExpectConfig:
+        if self.legacy == self.native == "any":
+            message = "say what legacy or native has there; to leave it out use compare.ignore"
+            raise ValueError(message)
+        if self.legacy == self.native:
+            message = f"legacy and native are both {self.legacy!r}: that is no difference"
+            raise ValueError(message)
+        if self.path == "status" and "missing" in (self.legacy, self.native):
+            message = "an answer always has a status"
+            raise ValueError(message)
+        return self
 
 
 SELECTORS = ("path", "prefix", "blueprint", "endpoint", "tag")

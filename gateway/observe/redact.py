@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
-#: Part of a name that makes its value a secret.
-_SECRET = re.compile(
-    r"pass(word|wd|phrase)?$|secret|token|api[-_]?key|authorization|cookie|credential|private|session",
-    re.IGNORECASE,
-)
-HIDDEN = "***"
+from gateway.secrecy import HIDDEN, is_secret
+
 _DEPTH = 4
 _LONGEST = 500
 
 
 def redacted(value: Any, name: str = "", depth: int = _DEPTH) -> Any:
     """Return `value` as plain JSON values, without secrets, not too deep and not too long."""
-    if _SECRET.search(name):
+    if is_secret(name):
         return HIDDEN
     if value is None or isinstance(value, bool | int | float):
         return value

@@ -1,0 +1,1 @@
+"""Two answers to one request: what is compared, what is expected, what differs by itself. Pure."""
