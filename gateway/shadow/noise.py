@@ -26,7 +26,7 @@ Flap = Literal["changed", "type", "absent", "order"]
 """Its value; its type; whether it is there (or null); the order of a list."""
 _Key = tuple["Parts", Flap]
 
-_EXTENTS = {
+_EXTENTS: dict[Flap, int] = {
     "changed": Extent.CHANGED,
     "type": Extent.TYPE | Extent.CHANGED | Extent.BELOW,
     "absent": Extent.ABSENT | Extent.CHANGED | Extent.BELOW,

@@ -39,6 +39,8 @@ NESTED = (
 )
 CREATED = {"path": "status", "legacy": 200, "native": 201}
 NUMBER = {"path": "$.price", "legacy": {"type": "string"}, "native": {"type": "number"}}
+WORD = {"path": "$.a", "legacy": {"value": "any"}, "native": 1}
+NESTING = {"path": "$.a", "legacy": [1], "native": {"value": {"b": 1}}}
 FLAT = {"id": 1, "project_id": 7}
 
 
@@ -66,9 +68,9 @@ FLAT = {"id": 1, "project_id": 7}
         ({"a": 1}, {"a": 3}, [{"path": "$.a", "legacy": 1, "native": 2}], "different"),
         ({"a": 5}, {"a": 5}, [{"path": "$.a", "legacy": 1, "native": 2}], "equal"),
         ({"a": 1}, {"a": True}, [{"path": "$.a", "legacy": 1, "native": 1.5}], "different"),
-        ({"a": "any"}, {"a": 1}, [{"path": "$.a", "legacy": {"value": "any"}, "native": 1}], "expected"),
-        ({"a": "x"}, {"a": 1}, [{"path": "$.a", "legacy": {"value": "any"}, "native": 1}], "different"),
-        ({"a": [1]}, {"a": {"b": 1}}, [{"path": "$.a", "legacy": [1], "native": {"value": {"b": 1}}}], "expected"),
+        ({"a": "any"}, {"a": 1}, [WORD], "expected"),
+        ({"a": "x"}, {"a": 1}, [WORD], "different"),
+        ({"a": [1]}, {"a": {"b": 1}}, [NESTING], "expected"),
         ({"a": None}, {}, [{"path": "$.a", "legacy": None, "native": "missing"}], "expected"),
         ({}, {"b": 1}, [{"path": "$.b", "legacy": "missing"}], "expected"),
         ({}, {}, [{"path": "$.b", "legacy": "missing"}], "equal"),
