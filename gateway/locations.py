@@ -2,7 +2,7 @@
 
 For JSON bodies a subset of RFC 9535 (JSONPath): names, indexes, wildcards and descendants; no
 filters, slices, unions or negative indexes. Beside it `status`, `headers.NAME`, `cookies.NAME` and
-`body`, the whole of a body that is no JSON.
+`body`, the whole of it, also where it is no JSON.
 """
 
 from __future__ import annotations

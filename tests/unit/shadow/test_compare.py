@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import gzip
 import json
+import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -143,6 +144,15 @@ def test_an_unordered_list_is_a_multiset() -> None:
     assert differences({"tags": [1, True]}, {"tags": [True, True]}, how) != {}
 
 
+def test_a_field_that_differs_in_all_elements_of_an_unordered_list_is_named() -> None:
+    how = policy(unordered=["$"])
+    legacy = [{"id": i, "name": f"n{i}", "price": i, "tax": 1} for i in range(100)]
+    native = [{**each, "tax": 2} for each in reversed(legacy)]
+    found = compare(answer(legacy), answer(native), how).differences
+    assert {each.field for each in found} == {"$[*].tax"}
+    assert len(found) == 100
+
+
 def test_the_element_that_differs_is_named_in_an_unordered_list() -> None:
     how = policy(unordered=["$.items"])
     items = [{"id": i, "name": f"n{i}", "price": i * 10, "tags": ["a", "b"]} for i in range(6)]
@@ -255,6 +265,20 @@ def test_lists_in_lists_cost_no_power_of_their_depth() -> None:
     assert compare(answer(legacy), answer(native), PLAIN).differences
     how = policy(unordered=["$", "$..*"])
     assert compare(answer(legacy), answer(native), how).differences
+
+
+def test_deepdiff_is_loaded_where_it_is_needed_and_not_before() -> None:
+    code = (
+        "import sys, gateway.shadow.compare, gateway.shadow.noise; print('deepdiff' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "False"
+
+
+def test_an_ignored_body_may_be_anything() -> None:
+    how = policy(ignore=["body"])
+    assert compare(answer({"a": 1}), answer(b"{"), how).verdict is Verdict.EQUAL
+    assert compare(answer({"a": 1}), answer({"a": 2}), how).verdict is Verdict.EQUAL
 
 
 def test_many_differences_are_cut() -> None:
