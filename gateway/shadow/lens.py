@@ -69,11 +69,11 @@ class Marks:
         noise = self.noise
         if kind == "changed":
             return bool(noise & Extent.CHANGED)
-        if kind == "type" and not null:
-            return bool(noise & Extent.TYPE)
+        if kind == "type":
+            return bool(noise & (Extent.TYPE | Extent.ABSENT if null else Extent.TYPE))
         if noise & Extent.ABSENT:
             return True
-        return kind != "type" and noise & (Extent.KEYS | Extent.STABLE) == Extent.KEYS
+        return noise & (Extent.KEYS | Extent.STABLE) == Extent.KEYS
 
 
 _Items = frozenset[tuple[int, int]]

@@ -7,6 +7,8 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.config import CompareConfig, ExpectConfig
 from gateway.shadow.answer import Answer
@@ -142,6 +144,13 @@ def test_generated_keys_without_digits_take_more_of_them() -> None:
     )
     assert "$.m.*" in paths(noise)
     assert judge(noise, {"m": {"foo": 1}}, {"m": {"bar": 1}}).verdict is Verdict.NOISE
+
+
+def test_a_member_that_is_null_at_times_beside_generated_keys() -> None:
+    noise = learned(*(({"m": {f"a{i}": 1}}, {"m": {f"b{i}": 1}}) for i in range(4)))
+    teach(noise, {"m": {"k1": None}}, {"m": {"k1": 2}})
+    assert judge(noise, {"m": {"k1": 2}}, {"m": {"k1": None}}).verdict is Verdict.NOISE
+    assert judge(noise, {"m": {"k2": 2}}, {"m": {"k2": None}}).verdict is Verdict.DIFFERENT
 
 
 def test_the_same_field_below_many_keys_is_one() -> None:
@@ -342,3 +351,29 @@ def test_learning_hides_none_of_fifty_seeded_differences() -> None:
         legacy, native = (rendered(random, HANDLERS, fields(each)) for each in (-1, i))
         found += [each.path for each in compare(legacy, native, POLICY, known).differences]
     assert found == [f"$.f{i}x" for i in range(50)]
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(0, 3) | st.sampled_from(["", "a", "\ud800"]),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from("abc12"), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.lists(st.tuples(values, values), min_size=1, max_size=6))
+def test_what_twins_have_shown_is_no_difference_any_more(pairs: list[tuple[Any, Any]]) -> None:
+    """Whole documents of another type aside; and what was learned survives being shared."""
+    same_type = [(a, b) for a, b in pairs if type(a) is type(b)]
+    noise = Noise()
+    for _ in range(6):
+        for legacy, twin in same_type:
+            teach(noise, legacy, twin)
+    other = Noise()
+    other.merge(json.loads(json.dumps(noise.as_json())), 0)
+    assert other.listing(0) == noise.listing(0)
+    for legacy, twin in same_type:
+        for known in (noise, other):
+            assert judge(known, legacy, twin).verdict is not Verdict.DIFFERENT
+            assert judge(known, legacy, legacy).verdict is Verdict.EQUAL
