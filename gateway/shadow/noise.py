@@ -256,7 +256,7 @@ class Noise:
 
 
 def _flap(kind: Kind, location: Location, *, null: bool) -> Flap:
-    """A member that is null may as well be absent; an element can't be."""
+    """Name what flaps: a member that is null may as well be absent; an element can't be."""
     if kind == "changed":
         return "changed"
     member = null and isinstance(location[-1], str)
