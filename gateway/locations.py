@@ -2,7 +2,7 @@
 
 For JSON bodies a subset of RFC 9535 (JSONPath): names, indexes, wildcards and descendants; no
 filters, slices, unions or negative indexes. Beside it `status`, `headers.NAME`, `cookies.NAME` and
-`body`, the whole of a body that is no JSON.
+`body`, the whole of it, also where it is no JSON.
 """
 
 from __future__ import annotations
@@ -157,7 +157,8 @@ def _selector(found: re.Match[str]) -> str | int | Wild:
     if found["index"] is not None:
         return int(found["index"])
     quoted = found["single"] if found["single"] is not None else found["double"]
-    return _ESCAPE.sub(_unescaped, quoted)
+    units = _ESCAPE.sub(_unescaped, quoted).encode("utf-16", "surrogatepass")
+    return units.decode("utf-16", "surrogatepass")
 
 
 def _unescaped(found: re.Match[str]) -> str:
@@ -174,7 +175,9 @@ def written(parts: Parts) -> str:
     text = str(parts[0])
     for part in parts[1:]:
         text += _step_text(part, text in _NAMED_ROOTS)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+        if len(text) > _LONGEST:
+            return f"{text[:_LONGEST]}…"
+    return text
 
 
 def _step_text(part: str | int | Wild, plain: bool) -> str:
@@ -190,9 +193,10 @@ def _step_text(part: str | int | Wild, plain: bool) -> str:
 def _escaped(character: str) -> str:
     if character in "'\\":
         return f"\\{character}"
-    if character.isprintable() or ord(character) > 0xFFFF:  # noqa: PLR2004
+    if character.isprintable():
         return character
-    return f"\\u{ord(character):04x}"
+    units = character.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
 def generalised(location: Iterable[str | int | Wild]) -> str:

@@ -55,8 +55,9 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The verdict on two answers. `expected` and `noisy` are fields, with every index as `[*]`.
+    """The verdict on two answers.
 
+    `expected` are fields, with every index as `[*]`; `noisy` the learned ones, as they are listed.
     `cut`: there are more differences than these.
     """
 
@@ -143,7 +144,7 @@ def compare(
         return EQUAL
     differences = tuple(map(_difference, report.differences))
     expected = tuple(dict.fromkeys(map(generalised, report.expected)))
-    noisy = tuple(dict.fromkeys(generalised(each.location) for each in report.noisy))
+    noisy = tuple(report.noisy)
     verdict = Verdict.DIFFERENT if differences else Verdict.EXPECTED if expected else Verdict.NOISE
     return Comparison(verdict, differences, expected, noisy, cut)
 
@@ -162,7 +163,7 @@ def compare_twins(
     return Twins(
         tuple(
             (each.location, each.kind, each.legacy is None or each.native is None)
-            for each in (*report.differences, *report.noisy)
+            for each in (*report.differences, *report.flaps)
         ),
         tuple(report.reordered),
         tuple(report.keys),
@@ -232,15 +233,18 @@ def _headers(
 def _bodies(
     legacy: Answer, native: Answer, types: tuple[MediaType, MediaType], report: Report
 ) -> None:
+    marks = report.lens.at("body").marks
+    if marks is not None and marks.ignore:
+        return
     if legacy.body == native.body and not report.lens.expects:
         return
     x, y = legacy.content(), native.content()
     if types[0].is_json and types[1].is_json:
-        before = len(report.differences), len(report.noisy)
+        before = len(report.differences)
         try:
             _json(x, y, report)
         except RecursionError:
-            del report.differences[before[0] :], report.noisy[before[1] :]
+            del report.differences[before:]
         else:
             return
     elif x != y and types[0].is_text and types[1].is_text:
@@ -270,9 +274,7 @@ def _json(x: bytes, y: bytes, report: Report) -> None:
     if len(trees) == 2:  # noqa: PLR2004
         walk(trees[0], trees[1], report.lens.at("$"), ("$",), report)
     elif trees:
-        state = report.lens.at("body")
-        if state.marks is None or not state.marks.ignore:
-            report.differences.append(Found(("body",), refused[0], refused[1], "type"))
+        report.differences.append(Found(("body",), refused[0], refused[1], "type"))
     else:
         _flat(("body",), x, y, report)
 

@@ -17,8 +17,9 @@ from gateway.shadow.lens import Extent, Rule
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from gateway.locations import Parts
+    from gateway.locations import Location, Parts
     from gateway.shadow.compare import Twins
+    from gateway.shadow.trees import Kind
 
 DAY = 86_400.0
 
@@ -26,7 +27,7 @@ Flap = Literal["changed", "type", "absent", "order"]
 """Its value; its type; whether it is there (or null); the order of a list."""
 _Key = tuple["Parts", Flap]
 
-_EXTENTS = {
+_EXTENTS: dict[Flap, int] = {
     "changed": Extent.CHANGED,
     "type": Extent.TYPE | Extent.CHANGED | Extent.BELOW,
     "absent": Extent.ABSENT | Extent.CHANGED | Extent.BELOW,
@@ -91,10 +92,8 @@ class Noise:
         for location in twins.reordered:
             self._note(field_of(location), "order", now)
         for location, kind, null in twins.flaps:
-            if null or kind in ("missing", "added"):
-                self._flapped(field_of(location), "absent", now)
-            else:
-                self._flapped(field_of(location), "type" if kind == "type" else "changed", now)
+            flap = _flap(kind, location, null=null)
+            self._flapped(field_of(location), flap, now, there=kind == "type")
 
     def learned(self, now: float) -> Learned:
         """Return what is known now; the same object as long as that stays the same."""
@@ -141,12 +140,14 @@ class Noise:
                 seen = self._note(_parts(parts), cast("Flap", flap), last, times=0)
                 seen.first, seen.count = min(seen.first, first), max(seen.count, count)
 
-    def _flapped(self, parts: Parts, flap: Flap, now: float) -> None:
+    def _flapped(self, parts: Parts, flap: Flap, now: float, *, there: bool) -> None:
         if parts in _NEVER or (parts == ("$",) and flap != "changed"):
             return
         if sum(len(part) for part in parts if isinstance(part, str)) > _LONGEST:
             return
-        self._note(self._covering(parts, flap) or parts, flap, now)
+        # That a member is null at times isn't said by its object having generated keys.
+        null = there and flap == "absent"
+        self._note(parts if null else self._covering(parts, flap) or parts, flap, now)
 
     def _covering(self, parts: Parts, flap: Flap) -> Parts | None:
         """Return the field with generated keys that this one belongs to."""
@@ -237,7 +238,8 @@ class Noise:
         for parts in [parts for parts, each in self._objects.items() if each.last <= old]:
             del self._objects[parts]
             self._learned = None
-        lasts = [each.last for each in (*self._seen.values(), *self._objects.values())]
+        lasts = [each.last for each in self._seen.values()]
+        lasts += [each.last for each in self._objects.values()]
         self._expiry = min(lasts, default=float("inf")) + self._memory
 
     def _rules(self) -> Iterable[Rule]:
@@ -251,6 +253,14 @@ class Noise:
                     yield Rule(_steps((*parts[:-1], key)), noise=Extent.STABLE)
             else:
                 yield Rule(_steps(parts), noise=_EXTENTS[flap])
+
+
+def _flap(kind: Kind, location: Location, *, null: bool) -> Flap:
+    """Name what flaps: a member that is null may as well be absent; an element can't be."""
+    if kind == "changed":
+        return "changed"
+    member = null and isinstance(location[-1], str)
+    return "type" if kind == "type" and not member else "absent"
 
 
 def _worth(seen: Seen) -> tuple[int, float]:

@@ -65,7 +65,10 @@ class Report:
     """Whether legacy answered with 2xx: only then must native add what is declared as added."""
     differences: list[Found] = field(default_factory=list)
     expected: dict[Location, None] = field(default_factory=dict)
-    noisy: list[Found] = field(default_factory=list)
+    noisy: dict[str, None] = field(default_factory=dict)
+    """The learned fields that differ."""
+    flaps: list[Found] = field(default_factory=list)
+    """The same by their places, where two legacy answers are compared."""
     reordered: list[Location] = field(default_factory=list)
     keys: list[Keys] = field(default_factory=list)
     probing: bool = False
@@ -95,10 +98,16 @@ class Report:
         kind = kind_of(x, y)
         marks = state.marks
         if marks is not None and marks.covers(kind, null=x is None or y is None):
-            if not self.probing:
-                self.noisy.append(Found(located(at), x, y, kind))
+            self.known(at, x, y, kind, marks.name)
             return
         self._add(at, x, y, kind)
+
+    def known(self, at: At, x: Any, y: Any, kind: Kind, name: str) -> None:
+        """Note that two values differ where they were learned to."""
+        if self.learning and not self.probing:
+            self.flaps.append(Found(located(at), x, y, kind))
+        elif not self.probing:
+            self.noisy[name] = None
 
     def _add(self, at: At, x: Any, y: Any, kind: Kind, note: str = "") -> None:
         if self.probing:
@@ -169,7 +178,7 @@ def _marked(x: Any, y: Any, state: State, marks: Marks, at: At, report: Report) 
     containers = x is not MISSING and y is not MISSING and json_type(x) in _EITHER
     if marks.noise & Extent.BELOW and containers and json_type(x) == json_type(y):
         if not report.probing and not same(x, y):
-            report.noisy.append(Found(located(at), x, y, "changed"))
+            report.known(at, x, y, "changed", marks.name)
         return True
     return False
 
