@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import date  # noqa: TC003 - Pydantic reads it
+from itertools import pairwise
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
@@ -31,6 +32,7 @@ BodyMode = Literal["spool", "stream"]
 _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2: token
 _IDENTITY = re.compile(r"ip|principal|session:.+|(?:header|cookie):[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _STATE = re.compile(r"sqlite:///.|rediss?://.")
+_ALL = 100
 _HOST = re.compile(r"(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
 
 
@@ -241,6 +243,58 @@ class CircuitConfig(_Model):
     """How long legacy serves before native is tried again."""
     probes: Annotated[Count, Field(ge=1)] = 3
     """How many requests try native then, and must succeed for the circuit to close."""
+
+
+class GuardrailConfig(_Model):
+    """When a canary gets more traffic by itself, and when it is rolled back by itself.
+
+    `gateway.rollout` explains the tests; a figure that nothing measures is an error here.
+    """
+
+    min_requests: Annotated[Count, Field(ge=1)] = 200
+    """Native requests (and legacy's, and comparisons) that a figure needs before it can pass."""
+    success_rate: Percent | None = None
+    """Percent of native requests that must succeed: no 5xx, exception or timeout, and not
+    covered by failover. Absolute: legacy's own rate doesn't excuse native."""
+    against_legacy: bool = True
+    """Native may not fail more often than legacy does."""
+    margin: Percent = 0.1
+    """Percentage points that native may fail more often than legacy, for `against_legacy`; at 0 up
+    to 1 of 40 healthy walks is rolled back by chance, at 0.1 about 1 of 400."""
+    duration_ratio: Annotated[float, BeforeValidator(_number), Field(ge=1)] | None = None
+    """Native's durations, from the median to p95, may be so many times legacy's."""
+    consistency: Percent | None = None
+    """Percent of compared answers that must agree; needs the comparison on."""
+    steps: Annotated[tuple[Annotated[Percent, Field(gt=0)], ...], Field(min_length=1)] = (
+        1,
+        5,
+        25,
+        50,
+        100,
+    )
+    """Weights that the canary walks up, in percent; after the last one comes `native`."""
+    interval: Duration = 60.0
+    """How long a step lasts at least, and how long `native` is watched at least."""
+    confirm: bool = False
+    """True: after the last step a person must confirm before the route becomes `native`."""
+
+    @model_validator(mode="after")
+    def _usable(self) -> GuardrailConfig:
+        if any(after <= before for before, after in pairwise(self.steps)):
+            message = f"steps must grow, found {', '.join(f'{step:g}' for step in self.steps)}"
+            raise ValueError(message)
+        watched = (self.success_rate, self.duration_ratio, self.consistency)
+        if not self.against_legacy and all(each is None for each in watched):
+            message = "nothing to watch: set success_rate, duration_ratio or consistency"
+            raise ValueError(message)
+        compares = self.against_legacy and self.success_rate is None
+        if self.steps[0] == _ALL and (compares or self.duration_ratio is not None):
+            message = (
+                "at a first step of 100 legacy has no traffic to compare with: begin below it, or "
+                "set a success_rate and no duration_ratio"
+            )
+            raise ValueError(message)
+        return self
 
 
 def _switch(value: Any) -> Any:
