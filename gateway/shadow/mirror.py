@@ -28,6 +28,7 @@ import anyio.to_thread
 from gateway.cutover import Decision
 from gateway.exceptions import UseLegacy
 from gateway.routing import Backend, Match, Reason
+from gateway.shadow.effects import listen, recording
 from gateway.shadow.kept import Collecting, Kept, Unfit
 from gateway.shadow.steps import in_steps
 from gateway.shadow.writes import Undo
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from gateway.config import MirrorConfig, WritesConfig
     from gateway.routing import Mirroring, Route
     from gateway.shadow.answer import Answer
+    from gateway.shadow.effects import Recording
     from gateway.shadow.verdicts import Verdicts
     from gateway.snapshot import Snapshot
 
@@ -140,7 +142,12 @@ class Mirrors:
         elif any(name == b"upgrade" for name, _ in scope["headers"]):
             self._count(route, "upgrade")
         else:
-            return Kept(scope, receive, send, mirroring.compare.max_body)
+            kept = Kept(scope, receive, send, mirroring.compare.max_body)
+            if mirroring.side_effects is not None:
+                listen()
+                kept.effects = set()
+                recording.set(kept.effects)
+            return kept
         return None
 
     def begin(self, snapshot: Snapshot, match: Match, kept: Kept, served: Decision) -> None:
@@ -189,12 +196,20 @@ class Mirrors:
         first = job.kept.answer.answer()
         other = Backend.NATIVE if job.served is Backend.LEGACY else Backend.LEGACY
         try:
+            effects = _recorded(job.kept)
             second = await self._ask(job, other)
+            recording.set(None)
             legacy, native = (first, second) if other is Backend.NATIVE else (second, first)
             if random.random() * 100 < job.mirroring.noise:  # noqa: S311
                 twin = await self._ask(job, Backend.LEGACY)
                 await self.verdicts.learn(job.route, job.mirroring, legacy, twin)
-            await self.verdicts.compare(job.route, job.mirroring, job.kept.scope, legacy, native)
+            done: tuple[Recording, Recording] | None = None
+            if effects is not None and job.kept.effects is not None:
+                mine, theirs = job.kept.effects, effects
+                done = (mine, theirs) if other is Backend.NATIVE else (theirs, mine)
+            await self.verdicts.compare(
+                job.route, job.mirroring, job.kept.scope, legacy, native, done
+            )
         except Unfit as unfit:
             self._count(job.route, unfit.why)
         else:
@@ -311,6 +326,15 @@ class Mirrors:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=END_SECONDS)
         self.verdicts.close()
+
+
+def _recorded(kept: Kept) -> Recording | None:
+    """Record what the running mirror does from here on, if the client's request was recorded."""
+    if kept.effects is None:
+        return None
+    effects: Recording = set()
+    recording.set(effects)
+    return effects
 
 
 @contextlib.contextmanager
