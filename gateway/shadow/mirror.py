@@ -13,7 +13,6 @@ the handler is named.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import inspect
 import logging
 import random
@@ -35,9 +34,10 @@ from gateway.shadow.writes import Undo
 from gateway.state import begin, mirrored, request_state
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
     from types import CodeType, FrameType
 
+    from anyio import CapacityLimiter
     from starlette.types import Receive, Scope, Send
 
     from gateway.config import MirrorConfig, WritesConfig
@@ -55,6 +55,9 @@ BLOCK_SECONDS = 0.25
 MOST_TIMEOUTS = 5
 #: How long the server's end waits for mirrors under way, in seconds.
 END_SECONDS = 1.0
+
+
+_MIRRORED = {side: Decision(side, Reason.MIRROR) for side in Backend}
 
 
 class Rerun(Protocol):
@@ -89,7 +92,7 @@ class _Job:
 class Mirrors:
     """All mirrors of one worker; everything runs on the event loop.
 
-    `rerun` asks a side; `prepare` is called before each mirror begins, and readies the legacy app.
+    `rerun` asks a side; `prepare` readies the legacy app, and may be called again and again.
     """
 
     def __init__(
@@ -111,6 +114,7 @@ class Mirrors:
         self._jobs: dict[int, _Job] = {}
         self._revision = ""
         self._stopped = False
+        self._limiter: CapacityLimiter | None = None
         self._bare: dict[int, tuple[Route, Route]] = {}
         self._undo: dict[WritesConfig, Undo] = {}
         self._timeouts: Counter[str] = Counter()
@@ -135,6 +139,7 @@ class Mirrors:
             self._revision = snapshot.revision
             self.suspended.clear()
             self._bare.clear()
+            self._make_ready()
         if route.id in self.suspended:
             self._count(route, "suspended")
         elif len(self._tasks) >= self._settings.in_flight:
@@ -149,6 +154,17 @@ class Mirrors:
                 recording.set(kept.effects)
             return kept
         return None
+
+    def _make_ready(self) -> None:
+        """Prepare the legacy app, and let mirrors take no thread from the clients' handlers.
+
+        Starlette runs `def` handlers on the threads of anyio's default limiter, which is one for
+        the whole loop: it gets as many more as there may be mirrors.
+        """
+        self._prepare()
+        if self._limiter is None:
+            self._limiter = anyio.to_thread.current_default_thread_limiter()
+            self._limiter.total_tokens += self._settings.in_flight
 
     def begin(self, snapshot: Snapshot, match: Match, kept: Kept, served: Decision) -> None:
         """Send the mirror on its way; the client has its answer."""
@@ -185,7 +201,7 @@ class Mirrors:
         if known is None or known[0] is not route:
             known = (route, replace(route, failover=None, circuit=None))
             self._bare[id(route)] = known
-        return replace(match, route=known[1])
+        return Match(known[1], match.forced, match.head, match.direct)
 
     # -- by itself ----------------------------------------------------------------------------
 
@@ -217,10 +233,9 @@ class Mirrors:
 
     async def _ask(self, job: _Job, side: Backend) -> Answer:
         """Ask one side. Raises Unfit where there is no answer to compare."""
-        self._prepare()
         again = job.kept.again()
         collecting = Collecting(again, job.mirroring.compare.max_body)
-        decision = Decision(side, Reason.MIRROR)
+        decision = _MIRRORED[side]
         scope = dict(job.kept.scope)
         run = self._rerun(job.snapshot, job.match, decision, scope, again, collecting)
 
@@ -230,11 +245,13 @@ class Mirrors:
 
         error: str | None = None
         try:
-            async with asyncio.timeout(self._settings.timeout), AsyncExitStack() as stack:
-                stack.enter_context(_one_more_thread())
-                if job.mirroring.writes is not None:
-                    await self._undoing(job.mirroring.writes).enter(stack)
-                await in_steps(run, BLOCK_SECONDS, blocked)
+            async with asyncio.timeout(self._settings.timeout):
+                if job.mirroring.writes is None:
+                    await in_steps(run, BLOCK_SECONDS, blocked)
+                else:
+                    async with AsyncExitStack() as stack:
+                        await self._undoing(job.mirroring.writes).enter(stack)
+                        await in_steps(run, BLOCK_SECONDS, blocked)
         except TimeoutError:
             if not collecting.answer.complete:
                 self._hangs(job.route)
@@ -321,6 +338,9 @@ class Mirrors:
     async def stop(self) -> None:
         """End what is under way; what doesn't end soon is left behind."""
         self._stopped = True
+        if self._limiter is not None:
+            self._limiter.total_tokens -= self._settings.in_flight
+            self._limiter = None
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -335,21 +355,6 @@ def _recorded(kept: Kept) -> Recording | None:
     effects: Recording = set()
     recording.set(effects)
     return effects
-
-
-@contextlib.contextmanager
-def _one_more_thread() -> Iterator[None]:
-    """Give `def` handlers one thread more for as long as a mirror may hold one of theirs.
-
-    Starlette runs them on the threads of anyio's default limiter, which is one for the whole loop:
-    a mirrored handler that sleeps would take a thread from the clients.
-    """
-    limiter = anyio.to_thread.current_default_thread_limiter()
-    limiter.total_tokens += 1
-    try:
-        yield
-    finally:
-        limiter.total_tokens -= 1
 
 
 def _name_of(route: Route) -> str:

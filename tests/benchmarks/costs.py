@@ -85,11 +85,11 @@ def table(found: dict[str, list[float]], blocks: int) -> str:
         off = stats.mean(_ratios(found, "/shadow-off", "/json"))
         rows = zip(found["/shadow-on"], found["/json"], found["/native-json"], strict=True)
         more = stats.mean([on - legacy - native for on, legacy, native in rows])
-        counting += [
+        counting.append(
             f"`shadow` with `sample: 0` costs {off.value:.3f} [{off.low:.3f}, {off.high:.3f}] of "
             f"`legacy`; mirroring all costs the native handler's own and {more.value:.0f} µs "
-            f"[{more.low:.0f}, {more.high:.0f}] more.",
-        ]
+            f"[{more.low:.0f}, {more.high:.0f}] more."
+        )
     lines = [
         *counting,
         f"{environment.now()}, A-B-B-A blocks: {blocks}.",
