@@ -30,6 +30,7 @@ from gateway.flask import urls
 from gateway.flask.main_loop import MainLoop
 from gateway.flask.side import FlaskSide
 from gateway.guardrail import Guardrail
+from gateway.held import Held
 from gateway.importing import import_app, import_callable
 from gateway.inventory import route_path
 from gateway.legacy import Bridge, Pool
@@ -38,7 +39,7 @@ from gateway.loading import Loaded, load, load_mapping
 from gateway.lock import verify_lock
 from gateway.native import NativeApp
 from gateway.observe import AccessLog, LoopLag, LoopSql, Tally, Telemetry, Workers, server_pid
-from gateway.overrides import Held, outdated
+from gateway.overrides import outdated
 from gateway.reload import OnHangup, watch
 from gateway.shadow.mirror import Mirrors
 from gateway.shadow.verdicts import Verdicts
@@ -174,7 +175,7 @@ class Gateway:
         Those whose line in the file has changed since they were made no longer count.
         """
         loaded = self.control.loaded
-        gone = outdated(held, loaded.config, self.table)
+        gone = outdated(held.overrides, loaded.config, self.table)
         left = replace(held, overrides=tuple(e for e in held.overrides if e not in gone))
         return self._builder.build(loaded, left, time.time())
 

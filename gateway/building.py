@@ -20,7 +20,7 @@ from gateway.flask.routes import FlaskRoutes
 from gateway.inventory import LegacyRoutes, NativeRoutes, NoNative, OpaqueLegacy
 from gateway.loading import Loaded, in_order
 from gateway.lock import verify_lock
-from gateway.overrides import ALL, Held, Override, found_again
+from gateway.overrides import ALL, Override, found_again
 from gateway.routing import AUTOMATIC
 from gateway.shadow.writes import Undo
 from gateway.snapshot import Snapshot
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from gateway.config import WritesConfig
     from gateway.exceptions import Problem
     from gateway.flask.side import FlaskSide
+    from gateway.held import Held
     from gateway.native import NativeApp
     from gateway.routing import RouteTable
 
@@ -60,12 +61,15 @@ class Builder:
         self.proves_writes = False
         """Whether a rule's `writes` are tried out; only where the config is to be served."""
         self._proved: dict[WritesConfig, str | None] = {}
+        self._accepted: tuple[Loaded, tuple[Problem, ...]] | None = None
 
-    def build(self, loaded: Loaded, held: Held, now: float) -> Snapshot:
+    def build(self, loaded: Loaded, held: Held, now: float, *, accepted: bool = False) -> Snapshot:
         """Compile the config against both apps, then what overrides change of it.
 
         `now` is in seconds since the epoch. An override that leads to an error is left out, and
-        listed in `ignored`. Raises ConfigError with every problem of the config itself.
+        listed in `ignored`. Raises ConfigError with every problem of the config itself; not where
+        it was `accepted` before: what has become of files like `routes.lock` meanwhile must not
+        keep an override from being made, or from ending.
         """
         legacy: LegacyRoutes = OpaqueLegacy()
         if isinstance(self._legacy, Flask):
@@ -78,11 +82,15 @@ class Builder:
             refused = self._flask.refusal
         today = datetime.fromtimestamp(now, UTC).date()
         compiled = self._compiled(loaded, legacy, native, today, refused, {})
-        problems = self._problems(loaded, compiled, native)
         policy, unset = _policy(loaded)
-        problems += unset
-        if not all(problem.warning for problem in problems):
-            raise ConfigError(in_order(problems))
+        if accepted and self._accepted is not None and self._accepted[0] is loaded:
+            warnings = self._accepted[1]
+        else:
+            problems = [*self._problems(loaded, compiled, native), *unset]
+            if not all(problem.warning for problem in problems):
+                raise ConfigError(in_order(problems))
+            warnings = tuple(problems)
+            self._accepted = (loaded, warnings)
         active = held.by_route(now)
         switch = active.pop(ALL, None)
         table = compiled.table
@@ -102,7 +110,7 @@ class Builder:
             table=table,
             policy=policy,
             revision=f"{digest_of(loaded)}-{held.mark}",
-            warnings=tuple(problems),
+            warnings=warnings,
             overrides=active,
             ignored=ignored,
         )

@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Literal
 from gateway.exceptions import GatewayError
 from gateway.overrides import (
     ALL,
-    Held,
     Override,
     known,
-    orphaned,
     resolve,
+    rollbacks,
     rolled_back,
     said,
+    shape_of,
 )
 from gateway.routing import AUTOMATIC, Coverage
 from gateway.store import Change, Entry
 
 if TYPE_CHECKING:
     from gateway.config import Config, Cutover
+    from gateway.held import Held
     from gateway.routing import RouteTable
 
 Action = Literal["set", "rollback", "clear"]
@@ -90,7 +91,7 @@ def plan(wanted: Wanted, config: Config, table: RouteTable, held: Held, now: flo
             since=now,
             expires=now + wanted.seconds if wanted.seconds is not None else None,
             replaced=said(ident, config, table),
-            covers=_below(ident, table),
+            covers=_below(ident, table) or ((ident,) if ident != ALL else ()),
         )
         put.append(override)
         entries.append(_entry(wanted, now, ident, _now(before, ident, override), override.text))
@@ -142,7 +143,8 @@ def _clear(wanted: Wanted, config: Config, table: RouteTable, held: Held, now: f
     routes: set[str] = set()
     ids: tuple[str, ...] = ()
     if wanted.route is None:
-        ids = tuple(every)
+        # What was done to all is undone for all; what was done to one route before that stays.
+        ids = (ALL,) if ALL in every else tuple(every)
     else:
         found = resolve(wanted.route, table)
         if not found.ids and not found.alone and wanted.route not in every:
@@ -152,19 +154,19 @@ def _clear(wanted: Wanted, config: Config, table: RouteTable, held: Held, now: f
         ids = ids or tuple(own for own in below if own in every)
         routes = {*found.ids, *below}
     entries = [_entry(wanted, now, i, every[i].text, said(i, config, table)) for i in ids]
-    put = []
-    for each in held.overrides:
-        cleared = orphaned(each, table) & routes if each.route not in ids else frozenset[str]()
-        if cleared:
-            # Its rule is gone, and its other routes stay rolled back.
-            left = orphaned(each, table) - routes
-            if all(route.partition(" ")[0] in AUTOMATIC for route in left):
-                left = frozenset()
-            put += [replace(each, covers=tuple(sorted(left)))] if left else []
-            ids += (each.route,)
-            entries += [
-                _entry(wanted, now, r, each.text, said(r, config, table)) for r in sorted(cleared)
-            ]
+    put: list[Override] = []
+    standing = rollbacks(every, table) if routes else {}
+    for rollback in {id(e): e for r, e in standing.items() if r in routes}.values():
+        if rollback.route in ids:
+            continue
+        # It goes by another name, and its other routes stay rolled back.
+        cleared = sorted(r for r in routes if standing.get(r) is rollback)
+        gone = {shape_of(each, table) for each in cleared}
+        left = tuple(each for each in rollback.covers if shape_of(each, table) not in gone)
+        if any(route.partition(" ")[0] not in AUTOMATIC for route in left):
+            put.append(replace(rollback, covers=left))
+        ids += (rollback.route,)
+        entries += [_entry(wanted, now, r, rollback.text, said(r, config, table)) for r in cleared]
     return Planned(Change(put, ids, entries), ids)
 
 

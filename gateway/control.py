@@ -27,8 +27,9 @@ from gateway.changes import (
     unknown,
 )
 from gateway.exceptions import ConfigError, GatewayError, Problem
+from gateway.held import Held
 from gateway.loading import digest_of_file, load
-from gateway.overrides import ALL, Held, outdated
+from gateway.overrides import ALL, outdated
 from gateway.store import Change, Entry, StoreConflict, StoreDown, after
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ LOOK_SECONDS = 0.5
 RETRY_SECONDS = 0.5
 #: How long to wait after overrides that are over couldn't be removed, in seconds.
 DROP_AGAIN_SECONDS = 10.0
+#: How long to wait before a store is given back once more what it has lost, in seconds.
+RESTORE_AGAIN_SECONDS = 5.0
 #: How often a change is tried again after somebody else's came first.
 ATTEMPTS = 10
 #: What a running process can change; every other key waits for a restart.
@@ -117,7 +120,7 @@ class Control:
         self._clock = clock
         self._held = Held()
         self._has_read = False
-        self._drop_again = 0.0
+        self._drop_again = self._restore_again = 0.0
         self._lock = asyncio.Lock()
         self._threads: ThreadPoolExecutor | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -136,7 +139,7 @@ class Control:
             with contextlib.suppress(StoreDown):
                 self._held = await self._look(self._watched.read)
                 self._has_read = True
-            await self._rebuild()
+            await self._rebuild(accepted=False)
 
     async def start(self) -> None:
         """Open, end what the file has put an end to meanwhile, and watch the store.
@@ -196,7 +199,11 @@ class Control:
                 fresh = await self._run(partial(load, _as_named(before)))
             fresh, waiting = _hot(before, fresh)
             snapshot = await self._run(partial(self._builder.build, fresh, held, now))
-        except ConfigError as error:
+        except Exception as error:
+            if not isinstance(error, ConfigError):
+                logger.exception("the config was not taken")
+                what = f"reading it failed: {type(error).__name__}: {error}"
+                error = ConfigError([Problem("unreadable-file", _as_named(before), "", what)])
             kept = self.snapshots.current.revision
             for problem in error.problems:
                 if not problem.warning:
@@ -205,7 +212,8 @@ class Control:
             return Outcome(False, now, kept, wrong, self.outcome.restart_required)
         self._loaded = fresh
         self._swap(snapshot)
-        await self._drop_outdated()
+        if fresh.digest != before.digest:
+            await self._drop_outdated()
         if waiting != self.outcome.restart_required and waiting:
             logger.warning("restart to change %s", ", ".join(waiting))
         revision = self.snapshots.current.revision
@@ -254,7 +262,8 @@ class Control:
     async def _tried(self, planned: Planned, now: float) -> Snapshot:
         """Build as if the change were made; refuse it where that leads to an error."""
         held = after(self._held, planned.change)
-        snapshot = await self._run(partial(self._builder.build, self._loaded, held, now))
+        build = partial(self._builder.build, self._loaded, held, now, accepted=True)
+        snapshot = await self._run(build)
         new = {each.route for each in planned.change.put}
         refused = [why for route, why in snapshot.ignored.items() if route in new]
         if refused:
@@ -313,13 +322,24 @@ class Control:
         if held.mark == self._held.mark:
             return
         if not held.includes(self._held):
-            entry = Entry(self._clock(), "restore", "*", "", "", "gateway", "the store had lost it")
-            held = await self._look(partial(self._store.restore, self._held, entry))
-            logger.warning("the store had lost the overrides; they were put back")
-        self._held = held
-        await self._rebuild()
+            held = await self._restore()
+        await self._rebuild(held)
         if first:
             await self._drop_outdated()
+
+    async def _restore(self) -> Held:
+        """Put back what the store has lost; not again and again where it goes on losing it."""
+        now = self._clock()
+        if now < self._restore_again:
+            raise StoreDown(f"{self._store.url}: it goes on losing what is put back")
+        self._restore_again = now + RESTORE_AGAIN_SECONDS
+        entry = Entry(now, "restore", "*", "", "", "gateway", "the store had lost it")
+        held = await self._look(partial(self._store.restore, self._held, entry))
+        # Whatever has become of the file or the server: look at it with fresh eyes.
+        await self._run(self._store.close)
+        await self._run(self._watched.close)
+        logger.warning("the store had lost the overrides; they were put back")
+        return held
 
     async def _drop_outdated(self) -> None:
         """End overrides whose line in the file has changed, here or while the store was away.
@@ -327,7 +347,7 @@ class Control:
         Only where this process has read the file anew: while replicas are replaced one by one, an
         older one must not judge by its older file what a newer one was asked for.
         """
-        gone = outdated(self._held, self._loaded.config, self.snapshots.current.table)
+        gone = outdated(self._held.overrides, self._loaded.config, self.snapshots.current.table)
         if gone:
             await self._drop(outlived(gone, self._clock()))
 
@@ -339,7 +359,7 @@ class Control:
         if self.store_error is not None or self._clock() < self._drop_again:
             return
         try:
-            self._held = await self._look(partial(self._store.write, change, self._held))
+            held = await self._look(partial(self._store.write, change, self._held))
         except StoreConflict:
             return
         except StoreDown:
@@ -347,12 +367,14 @@ class Control:
             return
         for entry in change.entries:
             logger.info("override of %s is over: %s", entry.route, entry.reason)
-        await self._rebuild()
+        await self._rebuild(held)
 
-    async def _rebuild(self) -> None:
-        snapshot = await self._run(
-            partial(self._builder.build, self._loaded, self._held, self._clock())
-        )
+    async def _rebuild(self, held: Held | None = None, *, accepted: bool = True) -> None:
+        """Put in force what is held, or `held` from now on, under the config that is loaded."""
+        held = self._held if held is None else held
+        build = partial(self._builder.build, self._loaded, held, self._clock(), accepted=accepted)
+        snapshot = await self._run(build)
+        self._held = held
         self._swap(snapshot)
 
     def _swap(self, snapshot: Snapshot) -> None:

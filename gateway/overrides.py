@@ -7,16 +7,17 @@ changes, the file has the last word again. A rollback stays until somebody clear
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast, get_args
+
+from pydantic import ConfigDict, Field
 
 from gateway.config import Cutover
 from gateway.routing import AUTOMATIC, Coverage
 from gateway.templates import parse_any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from gateway.config import Config
     from gateway.routing import Route, RouteTable
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
 Kind = Literal["set", "rollback"]
 #: The key of the kill switch.
 ALL = "*"
-#: How far the clocks of two hosts may be apart, in seconds, for a rollback to count as newer.
-SKEW_SECONDS = 60.0
-#: Generations of a store that a Held remembers.
-_MOST_ANCESTORS = 20
+
+
+#: Seconds since the epoch; what lies beyond the year 5000 is no time.
+Moment = Annotated[float, Field(ge=0, le=1e11)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,178 +37,37 @@ class Override:
     """One runtime change. Times are in seconds since the epoch, `weight` in percent.
 
     `replaced` is what the file said of the route then, as `said` writes it. `expires` is None for
-    one that lasts. `covers` are the routes that a rule had then, by their ids.
+    one that lasts. `covers` are the routes that it was about then, by their ids. `origin` names the
+    write of the store that made it (`gateway.held`).
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, allow_inf_nan=False)
 
     route: str
     cutover: Cutover
-    weight: float | None
+    weight: Annotated[float, Field(ge=0, le=100)] | None
     kind: Kind
     author: str
     reason: str
-    since: float
-    expires: float | None
+    since: Moment
+    expires: Moment | None
     replaced: str
     covers: tuple[str, ...] = ()
+    origin: str = field(default="", compare=False)
 
     @property
     def text(self) -> str:
         """The cutover as people write it: `canary 10%`."""
         return written(self.cutover, self.weight)
 
-    def as_json(self) -> dict[str, Any]:
-        """Return plain values, as the stores keep them."""
-        return asdict(self)
-
-    @classmethod
-    def of_json(cls, data: Any) -> Override:
-        """Read what `as_json` has written; keys of a newer version are passed over.
-
-        Raises ValueError for anything else: a store's content is nothing that we can rely on.
-        """
-        values = {name: data[name] for name in cls.__dataclass_fields__ if name in _object(data)}
-        values["covers"] = _texts(values.get("covers", ()))
-        for name, types in _FIELDS.items():
-            _typed(name, values.get(name), types)
-        if values["cutover"] not in get_args(Cutover) or values["kind"] not in get_args(Kind):
-            message = f"neither a set nor a rollback: {values['kind']} {values['cutover']}"
-            raise ValueError(message)
-        return cls(**values)
-
-
-_NUMBER: tuple[type, ...] = (int, float)
-_FIELDS: dict[str, tuple[type, ...]] = {
-    "route": (str,),
-    "cutover": (str,),
-    "weight": (*_NUMBER, type(None)),
-    "kind": (str,),
-    "author": (str,),
-    "reason": (str,),
-    "since": _NUMBER,
-    "expires": (*_NUMBER, type(None)),
-    "replaced": (str,),
-}
-
-
-def _typed(name: str, value: Any, types: tuple[type, ...]) -> None:
-    right = isinstance(value, types) and not isinstance(value, bool)
-    if not right or (isinstance(value, float) and not math.isfinite(value)):
-        message = f"{name} can't be {value!r}"
-        raise ValueError(message)
-
-
-def _object(data: Any) -> dict[str, Any]:
-    if not isinstance(data, dict):
-        message = f"{type(data).__name__} where an object was expected"
-        raise ValueError(message)  # noqa: TRY004 - one error for whatever is malformed
-    return data
-
-
-def _texts(data: Any) -> tuple[str, ...]:
-    if not isinstance(data, list | tuple) or not all(isinstance(each, str) for each in data):
-        message = "a list of texts was expected"
-        raise ValueError(message)
-    return tuple(data)
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """All overrides that a store holds, and which of its states this is.
-
-    `sequence` grows by one with every change, `at` is when that was (seconds since the epoch).
-    `generation` names the store's life: a store that has lost its data begins another one, and may
-    come to the same sequence with other contents. `ancestors` are the earlier lives that went into
-    this one, each with the last sequence that it includes.
-    """
-
-    sequence: int = 0
-    overrides: tuple[Override, ...] = ()
-    generation: str = ""
-    at: float = 0.0
-    ancestors: tuple[tuple[str, int], ...] = ()
-
     @property
-    def mark(self) -> str:
-        """What tells this state from every other: `17.a3f9c012`."""
-        return f"{self.sequence}.{self.generation}" if self.generation else str(self.sequence)
-
-    def includes(self, other: Held) -> bool:
-        """Tell whether everything that led to `other` led to this, too."""
-        if not other.generation:
-            return True
-        if self.generation == other.generation:
-            return self.sequence >= other.sequence
-        return dict(self.ancestors).get(other.generation, -1) >= other.sequence
-
-    def by_route(self, now: float) -> dict[str, Override]:
-        """Return those that haven't expired, by the id that they go by."""
-        return {
-            each.route: each
-            for each in self.overrides
-            if each.expires is None or each.expires > now
-        }
-
-    def next_expiry(self) -> float | None:
-        """Return when the next one ends, or has ended; None where none does."""
-        return min((e.expires for e in self.overrides if e.expires is not None), default=None)
+    def stays(self) -> bool:
+        """Whether it holds until somebody clears it, whatever becomes of the file."""
+        return self.kind == "rollback"
 
     def as_json(self) -> dict[str, Any]:
-        """Return plain values, as the stores keep them."""
+        """Return plain values."""
         return asdict(self)
-
-    @classmethod
-    def of_json(cls, data: Any) -> Held:
-        """Read what `as_json` has written; raises ValueError for anything else."""
-        values = _object(data)
-        held = values.get("overrides")
-        ancestors = values.get("ancestors", [])
-        if not isinstance(held, list) or not isinstance(ancestors, list):
-            message = "a list of overrides was expected"
-            raise ValueError(message)  # noqa: TRY004 - as above
-        _typed("sequence", values.get("sequence"), (int,))
-        _typed("generation", values.get("generation"), (str,))
-        _typed("at", values.get("at"), _NUMBER)
-        for each in ancestors:
-            if not isinstance(each, list) or [type(part) for part in each] != [str, int]:
-                message = "an ancestor is a generation and a sequence"
-                raise ValueError(message)
-        return cls(
-            values["sequence"],
-            tuple(Override.of_json(each) for each in held),
-            values["generation"],
-            values["at"],
-            tuple((name, sequence) for name, sequence in ancestors),
-        )
-
-
-def merged(ours: Held, found: Held, generation: str) -> Held:
-    """Put together what a worker knows and what a store holds that has lost some of that.
-
-    What was changed in the store since its loss is newer than all that we know, and counts; where
-    either side has rolled back, the rollback does.
-    """
-    by_route = {each.route: each for each in ours.overrides}
-    for each in found.overrides:
-        rollback = each.kind == "rollback"
-        if each.since <= ours.at - (SKEW_SECONDS if rollback else 0.0):
-            continue  # we knew of it: where we don't hold it any more, somebody has cleared it
-        mine = by_route.get(each.route)
-        if mine is None or mine.kind != "rollback" or rollback:
-            by_route[each.route] = each
-    shut = {r for each in by_route.values() if each.kind == "rollback" for r in each.covers}
-    kept = (e for e in by_route.values() if e.kind == "rollback" or e.route not in shut)
-    ancestors = dict(ours.ancestors)
-    past = (*found.ancestors, (ours.generation, ours.sequence), (found.generation, found.sequence))
-    for name, sequence in past:
-        if name:
-            ancestors[name] = max(sequence, ancestors.pop(name, 0))
-    return Held(
-        max(ours.sequence, found.sequence) + 1,
-        tuple(kept),
-        generation,
-        max(ours.at, found.at),
-        tuple(ancestors.items())[-_MOST_ANCESTORS:],
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,12 +101,10 @@ def said(ident: str, config: Config, table: RouteTable) -> str:
     return written(rule.config.cutover, rule.config.weight)
 
 
-def outdated(held: Held, config: Config, table: RouteTable) -> list[Override]:
+def outdated(held: Iterable[Override], config: Config, table: RouteTable) -> list[Override]:
     """Return the overrides whose line in the file has changed since; rollbacks stay."""
     return [
-        each
-        for each in held.overrides
-        if each.kind != "rollback" and said(each.route, config, table) != each.replaced
+        each for each in held if not each.stays and said(each.route, config, table) != each.replaced
     ]
 
 
@@ -291,49 +149,62 @@ def _resolved(routes: list[Route], ids: tuple[str, ...] | None) -> Resolved:
     return Resolved(ids or tuple(dict.fromkeys(each.id for each in both)), alone)
 
 
-def rolled_back(ident: str, active: Mapping[str, Override], table: RouteTable) -> Override | None:
-    """Return the rollback that holds for a rule, a route or the kill switch; None: there is none.
+def shape_of(ident: str, table: RouteTable) -> tuple[str, tuple[str, ...]] | None:
+    """Return a route's method and the shape of its path, whatever its parameters are called."""
+    method, _, path = ident.partition(" ")
+    if not path.startswith("/"):
+        return None
+    return method, parse_any(path, table.legacy.open_converters).segments
 
-    A route is also held by its rule's, and by that of a rule that has had it and is gone.
+
+def rollbacks(active: Mapping[str, Override], table: RouteTable) -> dict[str, Override]:
+    """Return what is rolled back, by the ids of rules and routes.
+
+    A rollback holds for the routes that it was about, whatever becomes of their rule: it may be
+    renamed, narrowed, split, or have given its name away. As long as the rule has any of them, it
+    holds for whatever else the rule has got, too.
     """
-    names = {ident}
+    found: dict[str, Override] = {}
+    standing = [each for each in active.values() if each.stays and each.route != ALL]
+    if not standing:
+        return found
+    shapes = {each.id: shape_of(each.id, table) for each in table.routes}
+    for override in standing:
+        meant = {shape_of(each, table) for each in (*override.covers, override.route)} - {None}
+        held = [each for each in table.routes if shapes[each.id] in meant]
+        for route in held:
+            found[route.id] = override
+            if route.rule is not None and route.rule.id == override.route:
+                found[override.route] = override
+    return found
+
+
+def rolled_back(ident: str, active: Mapping[str, Override], table: RouteTable) -> Override | None:
+    """Return the rollback that holds for a rule, a route or everything; None: there is none."""
+    everything = active.get(ALL)
+    if everything is not None and everything.stays:
+        return everything
+    found = rollbacks(active, table)
     rule = next((e.rule for e in table.routes if e.id == ident and e.rule is not None), None)
-    if rule is not None:
-        names.add(rule.id)
-    for each in active.values():
-        if each.kind == "rollback" and (each.route in names or ident in orphaned(each, table)):
-            return each
-    return None
-
-
-def orphaned(override: Override, table: RouteTable) -> frozenset[str]:
-    """Return the routes that a rollback goes on to hold for, though its rule is gone."""
-    routes = {each.id for each in table.routes}
-    names = {*(each.id for each in table.rules), *routes, ALL}
-    if override.kind != "rollback" or override.route in names:
-        return frozenset()
-    return frozenset(routes.intersection(override.covers))
+    return found.get(ident) or (found.get(rule.id) if rule is not None else None)
 
 
 def found_again(
     active: Mapping[str, Override], table: RouteTable
 ) -> tuple[dict[str, Override], dict[str, str]]:
-    """Sort out overrides whose rule or route the table no longer has.
+    """Sort out what the overrides hold for in the table as it is now, by the ids that count there.
 
-    A rollback goes on to hold for the routes that its rule had: renaming a rule must not put back
-    what was rolled back. The second value tells, by id, what nothing is left of.
+    The second value tells, by id, what nothing is left of.
     """
     names = {*(each.id for each in table.rules), *(each.id for each in table.routes), ALL}
-    kept = {ident: each for ident, each in active.items() if ident in names}
-    lost: dict[str, str] = {}
-    for ident, override in active.items():
-        if ident in names:
-            continue
-        left = orphaned(override, table)
-        # A rollback beats what was set for the same route meanwhile.
-        kept |= {r: override for r in left if r not in kept or kept[r].kind != "rollback"}
-        if not left:
-            lost[ident] = "no rule or route has this name any more"
+    kept = {i: each for i, each in active.items() if i in names and (i == ALL or not each.stays)}
+    back = rollbacks(active, table)
+    # A rollback beats whatever else was set for the same rule or route.
+    kept |= back
+    held = {override.route for override in kept.values()}
+    lost = {
+        ident: "no rule or route has this name any more" for ident in active if ident not in held
+    }
     return kept, lost
 
 

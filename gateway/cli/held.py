@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gateway.overrides import Held
+from gateway.held import Held
 from gateway.store import StoreDown, open_store
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from gateway.cli.files import alone, replace_bytes
 from gateway.cli.output import fail, report
 from gateway.editing import CannotEdit, add_rule, set_kill_switch, set_rule
 from gateway.exceptions import ConfigError
+from gateway.held import Held
 from gateway.loading import digest_of_file, load
-from gateway.overrides import ALL, Held, said, written
+from gateway.overrides import ALL, said, written
 from gateway.routing import AUTOMATIC
 
 if TYPE_CHECKING:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from gateway.exceptions import GatewayError
-from gateway.overrides import Held, merged
+from gateway.held import Held, merged, new_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -44,11 +43,15 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One step of the store: overrides that come, routes whose overrides go, and their entries."""
+    """One step of the store: overrides that come, routes whose overrides go, and their entries.
+
+    `write` is its id, so that whoever tries it out beforehand comes to the same state.
+    """
 
     put: Sequence[Override] = ()
     drop: Sequence[str] = ()
     entries: Sequence[Entry] = field(default=())
+    write: str = field(default_factory=new_id)
 
 
 Step: TypeAlias = "Callable[[Held], tuple[Held, Sequence[Entry]]]"
@@ -109,7 +112,7 @@ class Store(Protocol):
         def take(held: Held) -> tuple[Held, Sequence[Entry]]:
             if held.includes(ours):
                 return held, ()
-            return merged(ours, held, new_generation()), [entry]
+            return merged(ours, held), [entry]
 
         return self.step(take)
 
@@ -155,19 +158,6 @@ def entry_of(data: dict[str, Any]) -> Entry:
     return Entry(**{name: data[name] for name in Entry.__dataclass_fields__ if name in data})
 
 
-def new_generation() -> str:
-    """Name a store's new life."""
-    return secrets.token_hex(4)
-
-
 def after(held: Held, change: Change) -> Held:
     """Return what is held after a change."""
-    gone = {*change.drop, *(each.route for each in change.put)}
-    kept = tuple(each for each in held.overrides if each.route not in gone)
-    return replace(
-        held,
-        sequence=held.sequence + 1,
-        overrides=(*kept, *change.put),
-        generation=held.generation or new_generation(),
-        at=max([held.at, *(e.at for e in change.entries), *(o.since for o in change.put)]),
-    )
+    return held.changed(change.put, change.drop, change.write)

@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from gateway.overrides import Held
+from gateway.held import Held
 from gateway.store.base import Entry, Step, Store, StoreDown
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import redis
 
-from gateway.overrides import Held
+from gateway.held import Held
 from gateway.store.base import Entry, Step, Store, StoreDown, entry_of
 
 if TYPE_CHECKING:
@@ -36,6 +36,10 @@ if holder and holder ~= ARGV[1] then return 0 end
 redis.call('set', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 """
+
+
+#: What a Redis that can't be reached, or holds what nobody of us has put there, ends in.
+_UNUSABLE = (redis.RedisError, OSError, ValueError, TypeError, KeyError, RecursionError)
 
 
 class RedisStore(Store):
@@ -197,10 +201,10 @@ class RedisStore(Store):
     def _asked(self, ask: Callable[[], T]) -> T:
         try:
             return ask()
-        except (redis.RedisError, OSError, ValueError, TypeError, KeyError) as error:
+        except _UNUSABLE as error:
             self.close()
             raise StoreDown(f"{self.url}: {type(error).__name__}: {error}") from error
 
 
 def _parse(value: Any) -> Held:
-    return Held.of_json(json.loads(value)) if value is not None else Held()
+    return Held.parse(value) if value is not None else Held()

@@ -14,7 +14,7 @@ import time
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from gateway.overrides import Held
+from gateway.held import Held
 from gateway.store.base import Entry, Step, Store, StoreDown, entry_of
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ class SqliteStore(Store):
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError, ValueError, TypeError) as error:
+        except (sqlite3.Error, OSError, ValueError, TypeError, RecursionError) as error:
             with contextlib.suppress(sqlite3.Error):
                 self.close()
             raise StoreDown(f"{self.url}: {error}") from error
@@ -228,7 +228,7 @@ def _mark(connection: sqlite3.Connection) -> str:
 
 def _read(connection: sqlite3.Connection) -> Held:
     row = connection.execute("SELECT held FROM state").fetchone()
-    return Held.of_json(json.loads(row[0])) if row is not None else Held()
+    return Held.parse(row[0]) if row is not None else Held()
 
 
 def _write_down(connection: sqlite3.Connection, entries: Sequence[Entry], sequence: int) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gateway.overrides import Held, Override
+from gateway.overrides import Override
 from gateway.store import Change, SqliteStore
 from tests.functional.live import APPS, CONFIG, RULES, server
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.config import Cutover
+    from gateway.held import Held
 
 
 @pytest.fixture

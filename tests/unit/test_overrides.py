@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,9 +13,10 @@ from gateway.admin.views import overrides as overrides_of
 from gateway.building import Builder
 from gateway.changes import ChangeRefused, Wanted, ended, outlived, plan
 from gateway.cutover import decide
+from gateway.held import Held
 from gateway.loading import load_mapping
 from gateway.native import NativeApp
-from gateway.overrides import ALL, Held, Override, merged, outdated, resolve, said
+from gateway.overrides import ALL, Override, outdated, resolve, said
 from gateway.routing import Backend, Coverage, Reason, scope_of
 from gateway.store import after
 
@@ -158,7 +157,7 @@ def test_an_override_ends_with_the_line_that_it_replaced_and_a_rollback_does_not
             override(ALL, replaced="kill_switch false"),
         ),
     )
-    over = outdated(held, config, table)
+    over = outdated(held.overrides, config, table)
     assert [each.route for each in over] == ["GET /users/me", "gone"]
     assert {e.route for e in after(held, outlived(over, NOW)).overrides} == {
         "users", "guarded", ALL,
@@ -266,11 +265,6 @@ def test_a_command_that_makes_no_sense_says_why(wanted: Wanted, what: str) -> No
         planned(wanted)
 
 
-def test_values_of_a_newer_version_are_passed_over() -> None:
-    one = override("users", "canary", weight=1.0, reason="é")
-    assert Override.of_json({**one.as_json(), "unheard": 1}) == one
-
-
 def test_a_gateway_without_a_file_keeps_its_overrides_in_memory() -> None:
     app = Gateway(*apps(), CONFIG, verify_lock=False)
     assert app.table.routes
@@ -298,6 +292,58 @@ def planned_with(config: dict[str, Any], wanted: Wanted, held: Held = NOTHING) -
     return after(held, plan(wanted, load_mapping(config, {}).config, table, held, NOW).change)
 
 
+def test_clearing_all_undoes_what_was_done_to_all_first() -> None:
+    held = planned(Wanted("rollback", "users"))
+    held = planned(Wanted("rollback", None), held)
+    held = planned(Wanted("clear", None), held)
+    assert [each.route for each in held.overrides] == ["users"]
+    assert planned(Wanted("clear", None), held).overrides == ()
+
+
+def test_nothing_is_set_while_all_is_rolled_back() -> None:
+    held = planned(Wanted("rollback", None, reason="fire"))
+    for route in ("users", "GET /open"):
+        assert "--all was rolled back (fire)" in refused(Wanted("set", route, "native"), held)
+
+
+@pytest.mark.parametrize(
+    "routes",
+    [
+        [{"name": "u", "path": "/users/me", "cutover": "native"},
+         {"name": "w", "prefix": "/users", "cutover": "native"}],
+        [{"name": "other", "path": "/open", "methods": ["GET"], "cutover": "native"},
+         {"name": "w", "prefix": "/users", "cutover": "native"}],
+        [{"name": "u", "path": "/open", "methods": ["GET"], "cutover": "native"},
+         {"name": "w", "prefix": "/users", "cutover": "native"}],
+        [{"name": "u", "prefix": "/users", "cutover": "native"},
+         {"path": "/users/me", "cutover": "native"}],
+        [],
+    ],
+)  # fmt: skip
+def test_a_rollback_outlives_every_edit_of_the_file(routes: list[dict[str, Any]]) -> None:
+    """Split, renamed, its name given to another rule, carved out of, or without any rule."""
+    config = {"version": 1, "routes": [{"name": "u", "prefix": "/users", "cutover": "native"}]}
+    held = planned_with(config, Wanted("rollback", "u"))
+    guarded = {"path": "/guarded", "cutover": "legacy"}
+    edited = {"version": 1, "defaults": {"cutover": "native"}, "routes": [*routes, guarded]}
+    snapshot = build(held, edited)
+    for path in ("/users/1", "/users/me"):
+        assert served(snapshot, path) == (Backend.LEGACY, Reason.OVERRIDE), path
+    assert served(snapshot, "/open")[0] is Backend.NATIVE, "it was about other routes"
+    assert snapshot.ignored == {}
+
+
+def test_a_rollback_outlives_a_parameters_name() -> None:
+    flask, native = Flask("x"), FastAPI(openapi_url=None)
+    flask.add_url_rule("/users/<int:user_id>", "u", lambda **_: "")
+    native.add_api_route("/users/{user_id}", lambda: "")
+    held = planned(Wanted("rollback", "GET /users/{id}"))
+    config = {"version": 1, "defaults": {"cutover": "native"}}
+    builder = Builder(flask, NativeApp(native), None, None, locked=False)
+    snapshot = builder.build(load_mapping(config, {}), held, NOW)
+    assert served(snapshot, "/users/1")[0] is Backend.LEGACY
+
+
 def test_a_rollback_whose_rule_is_gone_is_cleared_by_its_routes() -> None:
     config = {"version": 1, "routes": [{"name": "u", "prefix": "/users", "cutover": "native"}]}
     renamed = {"version": 1, "routes": [{"name": "v", "prefix": "/users", "cutover": "native"}]}
@@ -311,34 +357,3 @@ def test_a_rollback_whose_rule_is_gone_is_cleared_by_its_routes() -> None:
     for route in ("v", "u", None):
         assert planned_with(renamed, Wanted("clear", route), held).overrides == ()
     assert planned_with(renamed, Wanted("clear", "/users/<int:id>"), one).overrides == ()
-
-
-def test_what_two_lives_of_a_store_know_is_put_together() -> None:
-    ours = Held(9, (override("a", since=1.0), override("r", "native", since=2.0)), "one", 5.0)
-    found = Held(
-        9,
-        (
-            override("a", "native", since=6.0),
-            override("rule", kind="rollback", since=7.0, covers=("r",)),
-            override("cleared", since=4.0),
-        ),
-        "two",
-        7.0,
-        (("zero", 3),),
-    )
-    whole = merged(ours, found, "three")
-    assert {(e.route, e.cutover) for e in whole.overrides} == {("a", "native"), ("rule", "legacy")}
-    assert (whole.sequence, whole.at) == (10, 7.0)
-    assert dict(whole.ancestors) == {"zero": 3, "one": 9, "two": 9}
-    for less in (ours, found, Held(3, (), "zero"), Held(8, (), "one"), Held()):
-        assert whole.includes(less)
-    for more in (Held(10, (), "one"), Held(1, (), "unheard")):
-        assert not whole.includes(more)
-    assert Held.of_json(json.loads(json.dumps(whole.as_json()))) == whole
-
-
-def test_a_rollback_is_never_lost_in_a_merge() -> None:
-    mine = Held(1, (override("a", kind="rollback", since=1.0),), "one", 1.0)
-    theirs = Held(1, (override("a", "native", since=9.0),), "two", 9.0)
-    for ours, found in ((mine, theirs), (replace(theirs, at=30.0), mine)):
-        assert [each.kind for each in merged(ours, found, "x").overrides] == ["rollback"]

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from redis import Redis
 
-from gateway.overrides import Held, Override
+from gateway.held import Held
+from gateway.overrides import Override
 from gateway.store import Change, Entry, MemoryStore, SqliteStore, Store, StoreConflict, StoreDown
 from gateway.store.redis import RedisStore
 from tests.functional.services import redis_server
@@ -73,7 +74,7 @@ def test_what_one_writes_the_other_reads(make: Callable[[], Store]) -> None:
     one, other = make(), make()
     held = one.write(Change([override("users")], (), [entry("users")]))
     assert held == other.read()
-    assert (held.sequence, held.overrides, held.at) == (1, (override("users"),), 1.5)
+    assert (held.sequence, held.overrides) == (1, (override("users"),))
     assert held.generation
     held = other.write(Change([override("users", weight=None), override("x")], ["users"]))
     assert held.sequence == 2
@@ -89,7 +90,7 @@ def test_a_conflict_writes_nothing(make: Callable[[], Store]) -> None:
     with pytest.raises(StoreConflict):
         other.write(Change([override("b")], (), [entry("b")]), expected=Held())
     with pytest.raises(StoreConflict):
-        other.write(Change([override("b")]), expected=Held(1, (), "another"))
+        other.write(Change([override("b")]), expected=Held(1, (), "another", ("x",)))
     assert one.read().overrides == (override("a"),)
     assert one.audit(10) == []
 
@@ -146,11 +147,11 @@ def test_a_wait_can_be_interrupted(make: Callable[[], Store]) -> None:
 
 def test_what_was_lost_is_put_back_once(make: Callable[[], Store]) -> None:
     one, other = make(), make()
-    known = Held(17, (override("a"),), "lost", 2.0)
+    known = Held(17, (override("a"),), "lost", ("x",))
     held = one.restore(known, entry("*"))
     assert (held.sequence, held.overrides) == (18, (override("a"),))
     assert held.generation not in ("", "lost")
-    for less in (known, Held(16, (), "lost"), Held(), held):
+    for less in (known, Held(16, (), "lost", ("y",)), Held(), held):
         assert other.restore(less, entry("*")) == held
     assert len(other.audit(10)) == 1
 
@@ -158,7 +159,7 @@ def test_what_was_lost_is_put_back_once(make: Callable[[], Store]) -> None:
 def test_what_was_written_after_a_loss_counts(make: Callable[[], Store]) -> None:
     """A store that is lost and written to again may come to the same number with other contents."""
     one = make()
-    known = Held(1, (override("a", since=3.0), override("b", since=3.0)), "lost", 3.0)
+    known = Held(1, (override("a", since=3.0), override("b", since=3.0)), "lost", ("x",))
     fresh = one.write(Change([override("a", kind="rollback", cutover="legacy", since=5.0)]))
     assert fresh.sequence == known.sequence
     held = make().restore(known, entry("*"))
@@ -243,7 +244,7 @@ def test_a_file_that_is_replaced_while_it_is_open(tmp_path: Path) -> None:
     for file in tmp_path.iterdir():
         file.unlink()
     assert other.read() == Held()
-    assert other.restore(Held(1, (override("a"),), "lost"), entry("*")).sequence == 2
+    assert other.restore(Held(1, (override("a"),), "lost", ("x",)), entry("*")).sequence == 2
     assert one.read().sequence == 2
     one.close()
     other.close()
