@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 #: Messages of ASGI extensions that carry a body past us.
 _BEYOND = frozenset({"http.response.pathsend", "http.response.zerocopysend"})
-#: Headers of a request that has a body (RFC 9112, section 6.3).
-_BODY = frozenset({b"content-length", b"transfer-encoding"})
 
 
 class Unfit(OSError):
@@ -81,6 +79,14 @@ def _is_events(content_type: bytes) -> bool:
     return content_type.lower().startswith(b"text/event-stream")
 
 
+def _has_body(scope: Scope) -> bool:
+    """Tell whether a request brings bytes (RFC 9112, section 6.3); many clients announce none."""
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0") != b"")
+        for name, value in scope["headers"]
+    )
+
+
 class Kept:
     """One request on its way to the side that answers the client, and that side's answer.
 
@@ -123,7 +129,7 @@ class Kept:
             return self.answer.why
         if self._size > self.answer.most:
             return "too_long"
-        if not self.whole and any(name in _BODY for name, _ in self.scope["headers"]):
+        if not self.whole and _has_body(self.scope):
             return "unread"  # the side that answered has not read the body to its end
         return None if self.answer.complete else "aborted"
 

@@ -107,6 +107,21 @@ def test_both_answers_are_compared(cutover: str, side: bytes) -> None:
     assert "another-one" not in str(sample)
 
 
+@pytest.mark.parametrize(
+    ("length", "outcome"), [("0", "compared"), ("00", "compared"), ("1", "unread")]
+)
+def test_a_body_of_no_bytes_needs_no_reading(length: str, outcome: str) -> None:
+    """A handler that reads no body has missed one only where there was one."""
+    gateway = made(*pair(), {"path": "/same", "cutover": "live"})
+    with serve(gateway) as url:
+        body = b"x" * int(length)
+        request = httpx.Request("GET", f"{url}/same", headers={"Content-Length": length})
+        request.stream = httpx.ByteStream(body)
+        with httpx.Client() as client:
+            assert client.send(request).status_code == 200
+        assert settled(gateway, 1) == {outcome: 1}
+
+
 def test_a_rule_says_what_counts() -> None:
     gateway = made(
         *pair(),
