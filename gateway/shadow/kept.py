@@ -94,7 +94,17 @@ class Kept:
     that moment. `length` is the largest body, in bytes, of request and answer.
     """
 
-    __slots__ = ("_body", "_receive", "_send", "_size", "answer", "context", "scope", "whole")
+    __slots__ = (
+        "_body",
+        "_left",
+        "_receive",
+        "_send",
+        "_size",
+        "answer",
+        "context",
+        "scope",
+        "whole",
+    )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, length: int) -> None:
         self.scope: Scope = dict(scope)
@@ -103,6 +113,7 @@ class Kept:
         self.whole = False
         """Whether the request's body has been read to its end."""
         self._receive, self._send = receive, send
+        self._left = False
         self._body: list[bytes] = []
         self._size = 0
 
@@ -115,6 +126,9 @@ class Kept:
             if self._size <= self.answer.most:
                 self._body.append(body)
             self.whole = not message.get("more_body", False)
+        elif not self.answer.complete:
+            # What is sent from here on may be cut short: nobody gets it.
+            self._left = True
         return message
 
     def send(self, message: Message) -> Awaitable[None]:
@@ -131,7 +145,7 @@ class Kept:
             return "too_long"
         if not self.whole and _has_body(self.scope):
             return "unread"  # the side that answered has not read the body to its end
-        return None if self.answer.complete else "aborted"
+        return None if self.answer.complete and not self._left else "aborted"
 
     def again(self) -> Again:
         """Return what gives the request's body once more."""
