@@ -53,6 +53,7 @@ BLOCK_SECONDS = 0.25
 MOST_TIMEOUTS = 5
 #: How long the server's end waits for mirrors under way, in seconds.
 END_SECONDS = 1.0
+_DICE = random.SystemRandom()
 
 
 class Rerun(Protocol):
@@ -125,7 +126,7 @@ class Mirrors:
     ) -> Kept | None:
         """Return what keeps a request for its mirror; None where this one isn't mirrored."""
         mirroring = route.mirroring
-        if mirroring is None or random.random() * 100 >= mirroring.sample:  # noqa: S311
+        if mirroring is None or _percent() >= mirroring.sample:
             return None
         if snapshot.policy.kill_switch:
             return None
@@ -191,7 +192,7 @@ class Mirrors:
         try:
             second = await self._ask(job, other)
             legacy, native = (first, second) if other is Backend.NATIVE else (second, first)
-            if random.random() * 100 < job.mirroring.noise:  # noqa: S311
+            if _percent() < job.mirroring.noise:
                 twin = await self._ask(job, Backend.LEGACY)
                 await self.verdicts.learn(job.route, job.mirroring, legacy, twin)
             await self.verdicts.compare(job.route, job.mirroring, job.kept.scope, legacy, native)
@@ -311,6 +312,11 @@ class Mirrors:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=END_SECONDS)
         self.verdicts.close()
+
+
+def _percent() -> float:
+    """Draw from 0 to 100. Not from `random`'s own numbers: an app may have seeded them."""
+    return _DICE.random() * 100
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import http.client
 import logging
+import random
 import socket
 import sqlite3
 import threading
@@ -173,6 +174,19 @@ def test_a_sample_is_mirrored() -> None:
         wait_until(lambda: gateway.mirrors.in_flight == 0)
     assert 50 < outcomes(gateway)["compared"] < 150
     assert {label for _, label, _ in gateway.mirrors.outcomes} == {"/same"}
+
+
+def test_sampling_takes_nothing_from_the_numbers_of_the_apps() -> None:
+    """An app that seeds `random` draws the numbers that it would draw without a mirror."""
+    gateway = made(*pair(), shadow("/same", sample=50, noise=50), mirror={"in_flight": 50})
+    with serve(gateway) as url, httpx.Client() as client:
+        client.get(f"{url}/same")
+        random.seed(7)
+        before = random.getstate()
+        for _ in range(10):
+            client.get(f"{url}/same")
+        wait_until(lambda: gateway.mirrors.in_flight == 0)
+        assert random.getstate() == before
 
 
 def test_a_canary_is_mirrored_where_it_says_so() -> None:
