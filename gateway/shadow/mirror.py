@@ -130,6 +130,8 @@ class Mirrors:
             return None
         if snapshot.policy.kill_switch:
             return None
+        if scope["method"] == "OPTIONS":
+            return None  # a CORS preflight: its route is that of the method which it asks for
         if snapshot.revision != self._revision:
             self._revision = snapshot.revision
             self.suspended.clear()

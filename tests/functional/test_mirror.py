@@ -189,6 +189,17 @@ def test_sampling_takes_nothing_from_the_numbers_of_the_apps() -> None:
         assert random.getstate() == before
 
 
+def test_a_preflight_is_not_mirrored_as_the_method_that_it_asks_for() -> None:
+    gateway = made(*pair(), shadow("/same"))
+    asks = {"Origin": "https://shop.test", "Access-Control-Request-Method": "GET"}
+    with serve(gateway) as url:
+        httpx.options(f"{url}/same", headers=asks)
+        httpx.get(f"{url}/same")
+        settled(gateway, 1)
+    assert gateway.mirrors.outcomes == {("GET", "/same", "compared"): 1}
+    assert verdicts(gateway) == {"equal": 1}
+
+
 def test_a_canary_is_mirrored_where_it_says_so() -> None:
     rule = {"path": "/same", "cutover": "canary", "weight": 50, "sticky": ["header:X-Me"]}
     for more, number in (({}, 0), ({"sample": 100}, 20)):
