@@ -277,7 +277,7 @@ class Mirrors:
             codes.add(frame.f_code)
             frame = frame.f_back
         for job in list(self._jobs.values()):
-            if _code_of(job.route) in codes:
+            if job.served is Backend.LEGACY and _code_of(job.route) in codes:
                 self._suspend(job.route, BLOCK_SECONDS)
 
     def _suspend(self, route: Route, seconds: float) -> None:

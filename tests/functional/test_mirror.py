@@ -374,6 +374,28 @@ def test_a_handler_that_blocks_the_loop_is_caught_at_its_first_block(
     assert "is mirrored no more" in caplog.text
 
 
+def test_a_handler_that_blocks_for_its_own_client_is_mirrored_on() -> None:
+    """In `live` it is legacy that is mirrored, and nothing of it runs on the loop."""
+    flask, native = Flask("legacy"), FastAPI(openapi_url=None)
+
+    @flask.get("/blocks")
+    def slow() -> str:
+        time.sleep(1)
+        return "answer"
+
+    @native.get("/blocks")
+    async def blocks() -> str:
+        time.sleep(0.6)
+        return "answer"
+
+    gateway = made(flask, native, {"path": "/blocks", "cutover": "live"})
+    with serve(gateway) as url:
+        for _ in range(2):
+            httpx.get(f"{url}/blocks")
+        assert settled(gateway, 2) == {"compared": 2}
+        assert gateway.mirrors.suspended == {}
+
+
 def test_a_client_that_leaves_takes_no_mirror_along() -> None:
     flask, native = Flask("legacy"), FastAPI(openapi_url=None)
     flask.add_url_rule("/slow", "slow", lambda: "answer")
