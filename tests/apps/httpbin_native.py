@@ -459,7 +459,7 @@ async def show_base64(value: str) -> Response:
 
 
 @router.get("/bytes/{n:int}")
-async def show_bytes(request: Request, n: int) -> Response:
+def show_bytes(request: Request, n: int) -> Response:
     seed = case_blind(query_pairs(request)).get("seed")
     try:
         numbers = random.Random(int(seed) if seed is not None else None)

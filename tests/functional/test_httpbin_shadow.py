@@ -234,15 +234,18 @@ def cases_of(flask: Flask) -> dict[str, list[Case]]:
     return {path: [*public.get(label, ()), *ours[label]] for path, label in labels.items()}
 
 
-def fire(gateway: Gateway, by_path: dict[str, list[Case]]) -> Run:
+def fire(gateway: Gateway, setup: Setup, by_path: dict[str, list[Case]]) -> Run:
     """Send everything, route by route, and wait for the mirrors of each."""
     run = Run()
     mirrors = gateway.mirrors
+    wanted = 0
     with serve(gateway) as url:
-        for path, _ in httpbin_native.ROUTES:
+        for path, methods in httpbin_native.ROUTES:
             for case in by_path.get(path, ()):
                 run.answers[case] = ask(port_of(url), case)
-            wait_until(lambda: mirrors.in_flight == 0)
+                wanted += setup.mirrors(case, methods)
+            # A client has its answer before the mirror begins: none in flight isn't all done.
+            wait_until(lambda number=wanted: mirrors.outcomes.total() >= number, 30)
             for sample in mirrors.verdicts.take_samples().values():
                 for each in sample["differences"]:
                     what = f"{sample['method']} {sample['path']}?{sample['query']}"
@@ -257,7 +260,7 @@ def fire(gateway: Gateway, by_path: dict[str, list[Case]]) -> Run:
 
 
 def gateway_of(legacy: Any, native: ASGIApp, routes: list[dict[str, Any]]) -> Gateway:
-    config = {"version": 1, "routes": routes, "mirror": {"in_flight": 500}}
+    config = {"version": 1, "routes": routes, "mirror": {"in_flight": 100}}
     return Gateway(legacy=legacy, native=native, config=config, verify_lock=False)
 
 
@@ -277,7 +280,7 @@ def test_what_a_blind_comparison_finds_is_what_is_declared(
 ) -> None:
     """Neither ignored nor expected is anything; a row that no request needs is one too many."""
     native = httpbin_native.create_app()
-    run = fire(gateway_of(httpbin_app, native, setup.rules(declared=False)), by_path)
+    run = fire(gateway_of(httpbin_app, native, setup.rules(declared=False)), setup, by_path)
     print(f"{setup}: found blind in {run.outcomes['compared']} comparisons\n{run.listed()}")
     assert run.outcomes == setup.outcomes(by_path)
     rows = [each for each in DECLARED if setup.unsafe or not each.unsafe]
@@ -293,7 +296,7 @@ def declared(
     """Run with everything declared."""
     setup: Setup = request.param
     native = httpbin_native.create_app()
-    return setup, fire(gateway_of(httpbin_app, native, setup.rules()), by_path)
+    return setup, fire(gateway_of(httpbin_app, native, setup.rules()), setup, by_path)
 
 
 @pytest.mark.parametrize("declared", SETUPS, ids=str, indirect=True)
@@ -393,7 +396,9 @@ def test_a_handler_that_is_wrong_on_purpose_is_found(
 ) -> None:
     """One value of one field; nothing else is different, on this route or any other."""
     native = wrong_app(lambda body: body.replace(b'"title": "Overview"', b'"title": "Overvieu"'))
-    run = fire(gateway_of(httpbin_app, native, rules(cutover)), by_path)
+    run = fire(
+        gateway_of(httpbin_app, native, rules(cutover)), Setup(cutover, unsafe=False), by_path
+    )
     ((what, (found,)),) = run.differences.items()
     assert what == ("/json", "$.slideshow.slides[*].title")
     assert found.endswith("'Overview' | 'Overvieu'")
@@ -405,7 +410,7 @@ def test_a_change_of_any_route_is_found(
 ) -> None:
     """Whatever is declared on it."""
     native = wrong_app(_spoilt)
-    run = fire(gateway_of(httpbin_app, native, rules("shadow")), by_path)
+    run = fire(gateway_of(httpbin_app, native, rules("shadow")), SETUPS[0], by_path)
     fields: dict[str, set[str]] = {}
     for path, name in run.differences:
         fields.setdefault(path, set()).add(name)
@@ -422,7 +427,7 @@ def test_what_is_random_is_learned_as_noise_by_itself(
         path: [Case("GET", path.replace("{n}", "16"), str(n)) for n in range(8)]
         for path in ("/uuid", "/bytes/{n}", "/json")
     }
-    run = fire(gateway, cases)
+    run = fire(gateway, SETUPS[0], cases)
     assert run.verdicts == {"noise": 16, "equal": 8}
     learned = {
         route: [entry.path for entry in noise.listing(time.time())]
