@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import codecs
+import gzip
+import io
 import re
 import zlib
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ from functools import lru_cache
 _JSON = re.compile(r"application/(?:[\w.+-]+\+)?json")
 _TEXT = re.compile(r"text/.*|application/(?:.*\+)?(?:json|xml)|application/(?:x-)?javascript")
 _FORM = "application/x-www-form-urlencoded"
-_INFLATE = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+_GZIP = frozenset({"gzip", "x-gzip"})
 _LONGEST_INFLATED = 20_000_000
 _LAST_LINE = re.compile(r"^([A-Za-z_][\w.]*)(?::|$)", re.MULTILINE)
 
@@ -54,14 +56,20 @@ class Answer:
     def content(self) -> bytes:
         """Return the body without its content coding, as it is where that can't be undone."""
         coding = (self.header("content-encoding") or "").strip().lower()
-        if coding not in _INFLATE:
-            return self.body
-        inflater = zlib.decompressobj(_INFLATE[coding])
         try:
-            plain = inflater.decompress(self.body, _LONGEST_INFLATED)
-        except zlib.error:
+            if coding in _GZIP:
+                with gzip.GzipFile(fileobj=io.BytesIO(self.body)) as members:
+                    plain = members.read(_LONGEST_INFLATED + 1)
+            elif coding == "deflate":
+                inflater = zlib.decompressobj()
+                plain = inflater.decompress(self.body, _LONGEST_INFLATED + 1)
+                if not inflater.eof or inflater.unused_data:
+                    return self.body
+            else:
+                return self.body
+        except (OSError, EOFError, zlib.error):
             return self.body
-        return plain if inflater.eof else self.body
+        return plain if len(plain) <= _LONGEST_INFLATED else self.body
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 #: Messages of ASGI extensions that carry a body past us.
 _BEYOND = frozenset({"http.response.pathsend", "http.response.zerocopysend"})
-#: Headers of a request that has a body (RFC 9112, section 6.3).
-_BODY = frozenset({b"content-length", b"transfer-encoding"})
 
 
 class Unfit(OSError):
@@ -83,6 +81,14 @@ def _is_events(content_type: bytes) -> bool:
     return content_type.lower().startswith(b"text/event-stream")
 
 
+def _has_body(scope: Scope) -> bool:
+    """Tell whether a request brings bytes (RFC 9112, section 6.3); many clients announce none."""
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0") != b"")
+        for name, value in scope["headers"]
+    )
+
+
 class Kept:
     """One request on its way to the side that answers the client, and that side's answer.
 
@@ -91,8 +97,17 @@ class Kept:
     """
 
     __slots__ = (
-        "_body", "_receive", "_send", "_size", "answer", "context", "effects", "scope", "whole",
-    )  # fmt: skip
+        "_body",
+        "_left",
+        "_receive",
+        "_send",
+        "_size",
+        "answer",
+        "context",
+        "effects",
+        "scope",
+        "whole",
+    )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, length: int) -> None:
         self.scope: Scope = dict(scope)
@@ -103,6 +118,7 @@ class Kept:
         self.whole = False
         """Whether the request's body has been read to its end."""
         self._receive, self._send = receive, send
+        self._left = False
         self._body: list[bytes] = []
         self._size = 0
 
@@ -115,6 +131,9 @@ class Kept:
             if self._size <= self.answer.most:
                 self._body.append(body)
             self.whole = not message.get("more_body", False)
+        elif not self.answer.complete:
+            # What is sent from here on may be cut short: nobody gets it.
+            self._left = True
         return message
 
     def send(self, message: Message) -> Awaitable[None]:
@@ -129,9 +148,9 @@ class Kept:
             return self.answer.why
         if self._size > self.answer.most:
             return "too_long"
-        if not self.whole and any(name in _BODY for name, _ in self.scope["headers"]):
+        if not self.whole and _has_body(self.scope):
             return "unread"  # the side that answered has not read the body to its end
-        return None if self.answer.complete else "aborted"
+        return None if self.answer.complete and not self._left else "aborted"
 
     def again(self) -> Again:
         """Return what gives the request's body once more."""

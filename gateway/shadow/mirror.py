@@ -55,6 +55,8 @@ BLOCK_SECONDS = 0.25
 MOST_TIMEOUTS = 5
 #: How long the server's end waits for mirrors under way, in seconds.
 END_SECONDS = 1.0
+#: Numbers of our own: an app may have seeded those of the module, and count on what comes next.
+_DICE = random.Random()  # noqa: S311 - no secret
 
 
 _MIRRORED = {side: Decision(side, Reason.MIRROR) for side in Backend}
@@ -131,10 +133,12 @@ class Mirrors:
     ) -> Kept | None:
         """Return what keeps a request for its mirror; None where this one isn't mirrored."""
         mirroring = route.mirroring
-        if mirroring is None or random.random() * 100 >= mirroring.sample:  # noqa: S311
+        if mirroring is None or not mirroring.sample or _percent() >= mirroring.sample:
             return None
         if snapshot.policy.kill_switch:
             return None
+        if scope["method"] == "OPTIONS":
+            return None  # a CORS preflight: its route is that of the method which it asks for
         if snapshot.revision != self._revision:
             self._revision = snapshot.revision
             self.suspended.clear()
@@ -216,7 +220,7 @@ class Mirrors:
             second = await self._ask(job, other)
             recording.set(None)
             legacy, native = (first, second) if other is Backend.NATIVE else (second, first)
-            if random.random() * 100 < job.mirroring.noise:  # noqa: S311
+            if _percent() < job.mirroring.noise:
                 twin = await self._ask(job, Backend.LEGACY)
                 await self.verdicts.learn(job.route, job.mirroring, legacy, twin)
             done: tuple[Recording, Recording] | None = None
@@ -306,7 +310,7 @@ class Mirrors:
             codes.add(frame.f_code)
             frame = frame.f_back
         for job in list(self._jobs.values()):
-            if _code_of(job.route) in codes:
+            if job.served is Backend.LEGACY and _code_of(job.route) in codes:
                 self._suspend(job.route, BLOCK_SECONDS)
 
     def _suspend(self, route: Route, seconds: float) -> None:
@@ -355,6 +359,11 @@ def _recorded(kept: Kept) -> Recording | None:
     effects: Recording = set()
     recording.set(effects)
     return effects
+
+
+def _percent() -> float:
+    """Draw from 0 to 100."""
+    return _DICE.random() * 100
 
 
 def _name_of(route: Route) -> str:

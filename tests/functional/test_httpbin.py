@@ -470,11 +470,11 @@ def test_every_allowed_difference_is_for_some_case() -> None:
 # -- routes moved one by one ----------------------------------------------------------------------
 
 
-def cases_by_route(app: Flask) -> dict[str, list[Case]]:
-    """Sort the cases by the template that Flask finds, whatever the method."""
+def cases_by_route(app: Flask, cases: Iterable[Case] = CASES) -> dict[str, list[Case]]:
+    """Sort cases by the template that Flask finds, whatever the method."""
     adapter = app.url_map.bind(HOST)
     found: dict[str, list[Case]] = {}
-    for case in CASES:
+    for case in cases:
         methods = list(adapter.allowed_methods(unquote(case.path)))
         with contextlib.suppress(HTTPException, IndexError):
             method = case.method if case.method in methods else methods[0]

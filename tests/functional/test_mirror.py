@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import http.client
 import logging
+import random
 import socket
 import sqlite3
 import threading
@@ -111,6 +112,21 @@ def test_both_answers_are_compared(cutover: str, side: bytes) -> None:
     assert "another-one" not in str(sample)
 
 
+@pytest.mark.parametrize(
+    ("length", "outcome"), [("0", "compared"), ("00", "compared"), ("1", "unread")]
+)
+def test_a_body_of_no_bytes_needs_no_reading(length: str, outcome: str) -> None:
+    """A handler that reads no body has missed one only where there was one."""
+    gateway = made(*pair(), {"path": "/same", "cutover": "live"})
+    with serve(gateway) as url:
+        body = b"x" * int(length)
+        request = httpx.Request("GET", f"{url}/same", headers={"Content-Length": length})
+        request.stream = httpx.ByteStream(body)
+        with httpx.Client() as client:
+            assert client.send(request).status_code == 200
+        assert settled(gateway, 1) == {outcome: 1}
+
+
 def test_a_rule_says_what_counts() -> None:
     gateway = made(
         *pair(),
@@ -162,6 +178,30 @@ def test_a_sample_is_mirrored() -> None:
         wait_until(lambda: gateway.mirrors.in_flight == 0)
     assert 50 < outcomes(gateway)["compared"] < 150
     assert {label for _, label, _ in gateway.mirrors.outcomes} == {"/same"}
+
+
+def test_sampling_takes_nothing_from_the_numbers_of_the_apps() -> None:
+    """An app that seeds `random` draws the numbers that it would draw without a mirror."""
+    gateway = made(*pair(), shadow("/same", sample=50, noise=50), mirror={"in_flight": 50})
+    with serve(gateway) as url, httpx.Client() as client:
+        client.get(f"{url}/same")
+        random.seed(7)
+        before = random.getstate()
+        for _ in range(10):
+            client.get(f"{url}/same")
+        wait_until(lambda: gateway.mirrors.in_flight == 0)
+        assert random.getstate() == before
+
+
+def test_a_preflight_is_not_mirrored_as_the_method_that_it_asks_for() -> None:
+    gateway = made(*pair(), shadow("/same"))
+    asks = {"Origin": "https://shop.test", "Access-Control-Request-Method": "GET"}
+    with serve(gateway) as url:
+        httpx.options(f"{url}/same", headers=asks)
+        httpx.get(f"{url}/same")
+        settled(gateway, 1)
+    assert gateway.mirrors.outcomes == {("GET", "/same", "compared"): 1}
+    assert verdicts(gateway) == {"equal": 1}
 
 
 def test_a_canary_is_mirrored_where_it_says_so() -> None:
@@ -336,6 +376,28 @@ def test_a_handler_that_blocks_the_loop_is_caught_at_its_first_block(
     (name,) = gateway.mirrors.suspended.values()
     assert name.endswith("blocks")
     assert "is mirrored no more" in caplog.text
+
+
+def test_a_handler_that_blocks_for_its_own_client_is_mirrored_on() -> None:
+    """In `live` it is legacy that is mirrored, and nothing of it runs on the loop."""
+    flask, native = Flask("legacy"), FastAPI(openapi_url=None)
+
+    @flask.get("/blocks")
+    def slow() -> str:
+        time.sleep(1)
+        return "answer"
+
+    @native.get("/blocks")
+    async def blocks() -> str:
+        time.sleep(0.6)
+        return "answer"
+
+    gateway = made(flask, native, {"path": "/blocks", "cutover": "live"})
+    with serve(gateway) as url:
+        for _ in range(2):
+            httpx.get(f"{url}/blocks")
+        assert settled(gateway, 2) == {"compared": 2}
+        assert gateway.mirrors.suspended == {}
 
 
 def test_a_client_that_leaves_takes_no_mirror_along() -> None:

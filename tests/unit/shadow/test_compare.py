@@ -432,6 +432,19 @@ def test_a_content_coding_doesn_t_count() -> None:
     assert compare(broken, answer({"a": 2}), PLAIN).verdict is Verdict.DIFFERENT
 
 
+def test_every_member_of_a_gzipped_body_counts() -> None:
+    """A body may be several members, one after the other (RFC 1952, section 2.2)."""
+    coding = ("content-encoding", "gzip")
+
+    def coded(*parts: bytes) -> Answer:
+        return answer(b"".join(map(gzip.compress, parts)), 200, "application/json", coding)
+
+    assert compare(coded(b'{"a":', b" 1}"), answer({"a": 1}), PLAIN).verdict is Verdict.EQUAL
+    assert only(compare(coded(b'{"a":', b" 1}"), coded(b'{"a":', b" 2}"), PLAIN)).path == "$.a"
+    longer = compare(coded(b'{"a": 1}'), coded(b'{"a": 1}', b"2"), PLAIN)
+    assert longer.verdict is Verdict.DIFFERENT
+
+
 def test_secrets_are_masked_and_values_are_short() -> None:
     legacy = {
         "password": "hunter2",
