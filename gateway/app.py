@@ -29,6 +29,7 @@ from gateway.exceptions import AppImportError, ConfigError, GatewayError
 from gateway.flask import urls
 from gateway.flask.main_loop import MainLoop
 from gateway.flask.side import FlaskSide
+from gateway.guardrail import Guardrail
 from gateway.importing import import_app, import_callable
 from gateway.inventory import route_path
 from gateway.legacy import Bridge, Pool
@@ -122,6 +123,8 @@ class Gateway:
             ),
         )
         tally, self._breakers = Tally(), Breakers()
+        verdicts = Verdicts()
+        self._guardrail = Guardrail(self.control, self.control.store, tally, verdicts)
         self._started = time.time()
         self._mirror_pool = Pool(whole.mirror.in_flight, 0, settings.queue_timeout)
         again = Dispatcher(
@@ -133,11 +136,11 @@ class Gateway:
             tally=tally,
             breakers=self._breakers,
         )
-        self.mirrors = Mirrors(whole.mirror, again.rerun, Verdicts(), self._prepare_mirror)
+        self.mirrors = Mirrors(whole.mirror, again.rerun, verdicts, self._prepare_mirror)
         self._lag = LoopLag(whole.observe.loop_lag, self.mirrors.blocked)
         self._telemetry = Telemetry(tally, Workers(server_pid()), self._facts)
         self._prefix = whole.admin.prefix.rstrip("/")
-        self._pages = Pages(self._prefix, token, self.control, self._telemetry)
+        self._pages = Pages(self._prefix, token, self.control, self._telemetry, self._guardrail)
         self._dispatch = Dispatcher(
             snapshots=self.snapshots,
             legacy=Bridge(legacy_app, self._pool, settings),
@@ -149,6 +152,7 @@ class Gateway:
             tracing=tracing,
             observers=(*observers, *_access_log(whole.observe)),
             mirrors=self.mirrors,
+            guardrail=self._guardrail,
         )
         app: ASGIApp = self._dispatch
         for cls, args, kwargs in reversed(list(middleware)):
@@ -227,6 +231,7 @@ class Gateway:
         loop_sql.start()
         self._lag.start()
         self._telemetry.start()
+        self._guardrail.start()
         reload = self.control.reload
         watching = asyncio.create_task(watch(self.control.loaded, reload), name="gateway-reload")
         hangup = OnHangup(reload)
@@ -242,6 +247,7 @@ class Gateway:
         await asyncio.gather(watching, return_exceptions=True)
         loop_sql.stop()
         self._lag.stop()
+        await self._guardrail.stop()
         await self.mirrors.stop()
         await self._mirror_pool.drain(0)
         await self._pool.drain(self.snapshots.current.config.legacy.shutdown_timeout)
@@ -271,6 +277,7 @@ class Gateway:
             },
             "blocks": dict(self._lag.counts),
             "mirrors": self.mirrors.as_json(),
+            "moves": [[*key, number] for key, number in self._guardrail.moves.items()],
             "gauges": {
                 "gateway_config_last_reload_successful": int(outcome.ok),
                 "gateway_config_last_reload_timestamp_seconds": outcome.at,

@@ -239,6 +239,15 @@ class _Checks:
                 "write the handlers when you are ready",
                 warning=True,
             )
+        guardrail = config.guardrail or self.config.defaults.guardrail
+        if guardrail is not None and guardrail.consistency is not None and not config.sample:
+            self._report(
+                "no-source",
+                rule,
+                "guardrail",
+                "consistency has no source: a canary's answers aren't compared",
+                "set sample, the percent of its requests to compare",
+            )
         if config.cutover in ("shadow", "live") and config.writes is None:
             kept = [r.id for r in claims.moved if r.method not in SAFE | AUTOMATIC]
             serves = "legacy" if config.cutover == "shadow" else "native"

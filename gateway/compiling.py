@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import date
 
-    from gateway.config import Config, Cutover, DefaultsConfig, FailoverConfig
+    from gateway.config import Config, Cutover, DefaultsConfig, FailoverConfig, GuardrailConfig
     from gateway.exceptions import Problem
     from gateway.inventory import LegacyEndpoint, LegacyRoutes, NativeEndpoint, NativeRoutes
     from gateway.loading import Source
@@ -311,6 +311,7 @@ class _Compiler:
             failover=failover,
             circuit=circuit,
             mirroring=_mirroring(said, cutover, spot.method, coverage),
+            guardrail=_guardrail(said, defaults) if coverage is Coverage.BOTH else None,
             threshold=round(weight * 100),
             sticky=sticky,
             reads_session=cutover == "canary" and any(s.startswith("session:") for s in sticky),
@@ -421,6 +422,13 @@ def _precautions(
     if circuit is None and failover is not None:
         circuit = CircuitConfig()
     return failover, circuit if circuit is not None and circuit.enabled else None
+
+
+def _guardrail(said: RuleConfig | None, defaults: DefaultsConfig) -> GuardrailConfig | None:
+    """Return what a rule's guardrail is; a route without a rule has none."""
+    if said is None:
+        return None
+    return said.guardrail if said.guardrail is not None else defaults.guardrail
 
 
 def _mirroring(

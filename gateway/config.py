@@ -325,6 +325,8 @@ class DefaultsConfig(_Model):
     """`true`, or when legacy answers in the place of a native handler that fails."""
     circuit: Circuit = None
     """`true`, or when a failing route is left to legacy for a while; comes with failover."""
+    guardrail: GuardrailConfig | None = None
+    """When the canaries of rules that say nothing else move by themselves; default: never."""
     sticky: tuple[IdentitySource, ...] = ("cookie:gw_id",)
     """Where a canary finds the caller's identity; the first source present counts."""
     salt: str = "gateway"
@@ -516,6 +518,8 @@ class RuleConfig(_Model):
     noise: Share = 0.0
     """Percent of mirrored requests that legacy answers once more, to learn which fields differ by
     themselves."""
+    guardrail: GuardrailConfig | None = None
+    """When this rule's canary moves by itself; default `defaults.guardrail`."""
     writes: WritesConfig | None = None
     """How methods other than GET and HEAD are mirrored; default: not at all."""
     body: BodyMode | None = None

@@ -387,6 +387,16 @@ class Control:
         return self._loaded
 
     @property
+    def sequence(self) -> int:
+        """The number of the last change that is in force here."""
+        return self._held.sequence
+
+    @property
+    def store(self) -> Store:
+        """The store of overrides; take a twin of it."""
+        return self._store
+
+    @property
     def store_url(self) -> str:
         """Where overrides are kept, without a password."""
         return self._store.url

@@ -29,10 +29,12 @@ if TYPE_CHECKING:
     from gateway.auth import Guard, Principal
     from gateway.breaker import Breakers
     from gateway.flask.side import FlaskSide
+    from gateway.guardrail import Guardrail
     from gateway.legacy import Bridge
     from gateway.native import NativeApp
     from gateway.observe.tally import Tally
     from gateway.observe.tracing import Tracing
+    from gateway.routing import Route
     from gateway.shadow.kept import Kept
     from gateway.shadow.mirror import Mirrors
     from gateway.snapshot import Snapshot, SnapshotStore
@@ -65,6 +67,7 @@ class Dispatcher:
     tracing: Tracing | None = None
     observers: tuple[Observer, ...] = ()
     mirrors: Mirrors | None = None
+    guardrail: Guardrail | None = None
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[Any]:
         """Serve one request or WebSocket."""
@@ -94,6 +97,8 @@ class Dispatcher:
             route = record.match.route
             if route is not None and route.circuit is not None:
                 self.breakers.note(route, record.decision, record.status, now)
+            if route is not None and route.guardrail is not None and self.guardrail is not None:
+                self.guardrail.note(route, record.decision, record.status)
             self.tally.note(
                 snapshot.table,
                 record.match,
@@ -251,6 +256,9 @@ class Dispatcher:
             native = self.breakers.allows(route, time.perf_counter())
             if not native:
                 decision = replace(decision, backend=Backend.LEGACY, reason=Reason.CIRCUIT_OPEN)
+        if native and route is not None and route.guardrail is not None and self._tripped(route):
+            native = False
+            decision = replace(decision, backend=Backend.LEGACY, reason=Reason.OVERRIDE)
         send.decision = decision
         flask = self.flask
         if native and (flask is None or flask.idle or not self._inherits(snapshot, match, scope)):
@@ -263,6 +271,11 @@ class Dispatcher:
             return self._native_first(snapshot, match, decision, call, answer)
         call = _Request(scope, asked, receive, send, principal)
         return self._serve_legacy(snapshot, match, decision, call)
+
+    def _tripped(self, route: Route) -> bool:
+        """Tell whether native fails in a burst here, so that its rollback is on its way."""
+        guardrail, rule = self.guardrail, route.rule
+        return guardrail is not None and rule is not None and rule.id in guardrail.tripped
 
     async def _native_first(
         self, snapshot: Snapshot, match: Match, decision: Decision, call: _Request, answer: Send

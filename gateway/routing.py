@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         Cutover,
         ExpectConfig,
         FailoverConfig,
+        GuardrailConfig,
         Hooks,
         RuleConfig,
         WritesConfig,
@@ -166,7 +167,7 @@ class Route:
     `threshold` is the canary's weight in hundredths of a percent (0 to 10,000). `reads_session`:
     its identity may lie in the Flask session. `overridden`: an override says so, not the file.
     `failover` and `circuit` are None where they are off, or where legacy has no such route;
-    `mirroring` where nothing is mirrored.
+    `mirroring` where nothing is mirrored, `guardrail` where nobody looks after the route.
     """
 
     method: str
@@ -191,6 +192,7 @@ class Route:
     failover: FailoverConfig | None = None
     circuit: CircuitConfig | None = None
     mirroring: Mirroring | None = None
+    guardrail: GuardrailConfig | None = None
     template: Template | None = field(default=None, repr=False)
 
     @property

@@ -25,21 +25,13 @@ class Unbuilt:
 
 
 _RULE_KEYS = {
-    "side_effects": "mirroring",
-    "guardrail": "the guardrail",
-    "steps": "the guardrail",
-}
-_SECTION_KEYS = {
-    ("defaults", "guardrail"): "the guardrail",
+    "side_effects": "comparing side effects",
 }
 
 
 def find_unbuilt(data: dict[str, Any]) -> Iterator[Unbuilt]:
     """Yield every use of an unbuilt feature in `data`, the configuration as plain values."""
     remove = "remove the key until then"
-    for (section, key), feature in _SECTION_KEYS.items():
-        if isinstance(data.get(section), dict) and key in data[section]:
-            yield Unbuilt((section, key), feature, remove)
     routes = data.get("routes")
     for index, rule in enumerate(routes if isinstance(routes, list) else ()):
         if isinstance(rule, dict):

@@ -20,6 +20,7 @@ from gateway.changes import LONGEST_SECONDS, ChangeRefused, Wanted
 from gateway.config import Percent
 from gateway.control import Changed, Control, RevisionMismatch
 from gateway.exceptions import ConfigError
+from gateway.guardrail import Guardrail
 from gateway.observe.metrics import CONTENT_TYPE, render
 from gateway.observe.telemetry import Telemetry
 from gateway.overrides import as_cutover
@@ -115,7 +116,13 @@ def _if_match(request: Request) -> frozenset[str] | None:
     return frozenset(tag[2] or tag[3] or "" for tag in found if not tag[1]) - {"", "*"}
 
 
+def _guardrail(request: Request) -> Guardrail:
+    guardrail: Guardrail = request.app.state.guardrail
+    return guardrail
+
+
 InForce = Annotated[Control, Depends(_control)]
+Walks = Annotated[Guardrail, Depends(_guardrail)]
 Numbers = Annotated[Telemetry, Depends(_telemetry)]
 Current = Annotated[Snapshot, Depends(_snapshot)]
 Known = Annotated[frozenset[str] | None, Depends(_if_match)]
@@ -136,12 +143,17 @@ async def routes(snapshot: Current, response: Response) -> dict[str, Any]:
 
 
 @router.get("/status")
-async def status(snapshot: Current, numbers: Numbers, control: InForce) -> dict[str, Any]:
-    """Tell how each route does: rates, errors and durations of both sides, and what is wrong."""
+async def status(
+    snapshot: Current, numbers: Numbers, control: InForce, walks: Walks
+) -> dict[str, Any]:
+    """Tell how each route does: rates, errors and durations of both sides, and what is wrong.
+
+    `walks` are the canaries that the guardrail looks after, by their rules.
+    """
     parts = await numbers.parts()
     # On another thread: with a thousand routes it takes longer than the event loop has.
     said = await asyncio.to_thread(views.status, snapshot, parts, time.time())
-    return {**said, "health": control.health()}
+    return {**said, "walks": await walks.walks(), "health": control.health()}
 
 
 @router.get("/config")
@@ -259,7 +271,7 @@ async def _down(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": f"the store is down: {error}"}, 503)
 
 
-def make_api(control: Control, telemetry: Telemetry) -> FastAPI:
+def make_api(control: Control, telemetry: Telemetry, guardrail: Guardrail) -> FastAPI:
     """Make the app, for whoever stands behind the Door."""
     app = FastAPI(
         title="Gateway",
@@ -270,6 +282,7 @@ def make_api(control: Control, telemetry: Telemetry) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.control, app.state.telemetry = control, telemetry
+    app.state.guardrail = guardrail
     app.include_router(router)
     app.add_exception_handler(RequestValidationError, _malformed)
     app.add_exception_handler(ChangeRefused, _refused)

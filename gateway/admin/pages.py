@@ -12,20 +12,28 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from gateway.control import Control
+    from gateway.guardrail import Guardrail
     from gateway.observe.telemetry import Telemetry
 
 
 class Pages:
     """The gateway's own pages, as one ASGI app; `phase` is set by whoever runs the process."""
 
-    def __init__(self, prefix: str, token: Token, control: Control, telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        prefix: str,
+        token: Token,
+        control: Control,
+        telemetry: Telemetry,
+        guardrail: Guardrail,
+    ) -> None:
         self.phase = Phase.STARTING
         self._prefix = prefix
         self._control = control
         self._token = token
         self._door: ASGIApp | None = None
         if token.expected:
-            self._door = Door(make_api(control, telemetry), token)
+            self._door = Door(make_api(control, telemetry, guardrail), token)
 
     async def __call__(self, below: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request for the page `below` the prefix."""

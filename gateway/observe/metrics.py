@@ -91,6 +91,10 @@ METRICS: dict[str, tuple[str, str]] = {
         "gauge",
         "Routes that are mirrored no more: their handler blocks the event loop, or hangs.",
     ),
+    "gateway_guardrail_moves_total": (
+        "counter",
+        "What the guardrail has done, by rule: promote, wait, finish, complete, rollback.",
+    ),
     "gateway_pool_threads": ("gauge", "Threads for legacy requests, all workers together."),
     "gateway_pool_busy": ("gauge", "Threads that serve a legacy request."),
     "gateway_pool_queued": ("gauge", "Legacy requests that wait for a thread."),
@@ -151,6 +155,13 @@ def _families(parts: Sequence[Part]) -> Iterator[Metric]:
     for culprit, number in blamed.items():
         blocks.add_metric([culprit], number)
     yield blocks
+    moves = _counter("gateway_guardrail_moves_total", ("rule", "move"))
+    moved: Counter[tuple[str, str]] = Counter()
+    for part in parts:
+        moved.update({(rule, kind): number for rule, kind, number in part.get("moves", ())})
+    for labels, number in moved.items():
+        moves.add_metric(labels, number)
+    yield moves
     yield from _mirrors([part["mirrors"] for part in parts if "mirrors" in part])
     alive = [part for part in parts if part.get("alive", True)]
     revisions = {part["revision"] for part in alive}

@@ -15,9 +15,12 @@ import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gateway.observe.tally import totals
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 logger = logging.getLogger("gateway.observe")
 
@@ -109,6 +112,8 @@ def _put_together(folder: Path) -> None:
             "tally": totals(part["tally"] for part in parts).as_json(),
             "counters": dict(sum((Counter(part["counters"]) for part in parts), Counter())),
             "blocks": dict(sum((Counter(part.get("blocks", {})) for part in parts), Counter())),
+            "mirrors": _mirrors_of(parts),
+            "moves": _summed(part.get("moves", ()) for part in parts),
             "gauges": {},
         }
         fresh = folder / "ended.new"
@@ -118,6 +123,31 @@ def _put_together(folder: Path) -> None:
         for file in ended:
             if file.name != "ended.json":
                 file.unlink(missing_ok=True)
+
+
+def _summed(tables: Iterable[Iterable[list[Any]]]) -> list[list[Any]]:
+    """Add up rows that end in a number, by what stands before it."""
+    whole: Counter[tuple[Any, ...]] = Counter()
+    for table in tables:
+        for *key, number in table:
+            whole[tuple(key)] += number
+    return [[*key, number] for key, number in whole.items()]
+
+
+def _mirrors_of(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Add up what the mirrors of several workers have come to."""
+    mirrors = [part["mirrors"] for part in parts if "mirrors" in part]
+    verdicts: dict[tuple[str, str], tuple[Counter[str], Counter[str]]] = {}
+    for each in mirrors:
+        for method, label, by_verdict, by_field in each["verdicts"]:
+            counts = verdicts.setdefault((method, label), (Counter(), Counter()))
+            counts[0].update(by_verdict)
+            counts[1].update(by_field)
+    return {
+        "outcomes": _summed(each["outcomes"] for each in mirrors),
+        "suspended": {},
+        "verdicts": [[*key, dict(one), dict(two)] for key, (one, two) in verdicts.items()],
+    }
 
 
 def _is_running(file: Path) -> bool:
