@@ -21,16 +21,18 @@ from rich.text import Text
 from gateway.app import Gateway
 from gateway.cli.hosted import hosted, url_of
 from gateway.cli.output import cell, fail, out
-from gateway.demo.orders_traffic import Customers
+from gateway.demo.orders_traffic import Customers, Seen
 from gateway.loading import load_mapping
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
 _NAME = "order-total"
 _TOKEN_ENV = "GATEWAY_STORY_TOKEN"  # noqa: S105 - a variable's name
 _MENDED_ENV = "GATEWAY_DEMO_MENDED"
+#: In seconds what takes hours elsewhere.
+_GUARDRAIL = {"success_rate": 99, "steps": [5, 25, 100], "min_requests": 20, "interval": "2s"}
 _CONFIG = {
     "version": 1,
     "legacy": {"app": "gateway.demo.legacy:create_app()"},
@@ -39,20 +41,25 @@ _CONFIG = {
     "admin": {"token_env": _TOKEN_ENV},
     "served_by": True,
     "routes": [
-        {"name": _NAME, "path": "/orders/<int:order_id>/total", "cutover": "legacy"} |
-        {"hooks": "skip", "auth": "none"}
+        {
+            "name": _NAME,
+            "path": "/orders/<int:order_id>/total",
+            "cutover": "legacy",
+            "hooks": "skip",
+            "auth": "none",
+            "guardrail": _GUARDRAIL,
+        }
     ],
-}  # fmt: skip
+}
 
-_READ = 2.5  # seconds to read a paragraph
-_PATIENCE = 40.0  # seconds that anything may take on a busy machine
+_READ = 3.0  # seconds to read a paragraph
+_PATIENCE = 60.0  # seconds that anything may take on a busy machine
 _LOOK = 0.1  # seconds between two looks
 _BAR = 20
 #: Comparisons, requests and failures that are enough to tell.
-_COMPARED = 60
+_COMPARED = 100
 _ASKED = 100
 _FAILURES = 3
-_STEPS = (5, 25, 100)
 
 
 class _StuckError(Exception):
@@ -60,7 +67,7 @@ class _StuckError(Exception):
 
 
 def tell_story(listener: socket.socket) -> None:
-    """Play the story on `listener`; about a minute. Exits with 1 where it can't go on."""
+    """Play the story on `listener`, in about a minute. Exits with 1 where it can't go on."""
     os.environ.pop(_MENDED_ENV, None)
     os.environ[_TOKEN_ENV] = secrets.token_urlsafe(18)
     # What the log says of the failures that are the story is told by the story.
@@ -88,6 +95,8 @@ async def _play(gateway: Gateway, listener: socket.socket) -> None:
             for task in (telling, asking):
                 if task.done():
                     await task
+            if not telling.done():
+                raise _StuckError("the server has ended")
         finally:
             for task in (telling, asking):
                 task.cancel()
@@ -115,8 +124,7 @@ class _Story:
         _chapter(1, "Everything on Flask")
         _say("A shop has run on Flask for years. One page adds up an order: GET /orders/7/total.")
         _say("Its FastAPI successor is written. No line moves it yet, so that Flask answers.")
-        self._customers.take()
-        await self._until(lambda: self._customers.seen.requests >= _ASKED, "no customers came")
+        await self._asked()
         self._show_customers()
         await asyncio.sleep(_READ)
 
@@ -136,65 +144,94 @@ class _Story:
 
     async def _moved_all_the_same(self) -> None:
         _chapter(3, "Somebody moves it anyway")
-        await self._set("canary", 5)
+        _say("At least the rule has a guardrail. Its figures are small, the story has two minutes:")
+        _quote(f"guardrail: {_written(_GUARDRAIL)}")
         self._customers.take()
-        await self._until(lambda: self._customers.seen.failed >= _FAILURES, "no client met the bug")
-        self._show_customers()
-        _say("One client in twenty is on FastAPI now, and meets its errors.")
-        await asyncio.sleep(_READ)
+        await self._set("canary", 5)
+        _say("One client in twenty is on FastAPI now.")
+        await self._until(self._has_failed, "no client met the bug")
+        seen = self._customers.seen
+        _say(f"Clients: {seen.native} requests served by FastAPI, {_errors(seen.failed)}.")
 
     async def _rolled_back(self) -> None:
-        _chapter(4, "Rolled back")
-        await self._post("/rollback", reason="5xx on empty orders", author="you")
-        _command(f"gateway rollback {_NAME} --reason '5xx on empty orders'")
-        entries = (await self._get("/audit?limit=1"))["entries"]
-        for entry in entries:
-            _quote(
-                f"audit: {entry['action']} {entry['route']}: {entry['before']} -> "
-                f"{entry['after']}, by {entry['author']}: {entry['reason']}"
-            )
-        self._customers.take()
-        await self._until(lambda: self._customers.seen.requests >= _ASKED, "no customers came")
+        _chapter(4, "The guardrail rolls back")
+        _say("Nobody does anything.")
+        entry = await self._rollback()
+        _say(f"In all {_errors(self._customers.take().failed)}, then this in `gateway audit`:")
+        _quote(
+            f"{entry['action']} {entry['route']}: {entry['before']} -> {entry['after']}, "
+            f"by {entry['author']}"
+        )
+        _quote(entry["reason"])
+        await self._asked()
         self._show_customers()
         _say("It stays on Flask until somebody clears the rollback.")
-        await asyncio.sleep(_READ)
+        await asyncio.sleep(2 * _READ)
 
     async def _mended(self) -> None:
         _chapter(5, "Mended, and moved")
+        _say("The handler is mended. The comparison has the first word.")
         os.environ[_MENDED_ENV] = "1"
-        await self._post("/clear", author="you", reason="mended")
+        await self._post("/clear", reason="mended")
         _command(f"gateway clear {_NAME}")
         await self._set("shadow")
         found = await self._compared(_COMPARED)
-        _say(
-            f"{found.total()} comparisons: {found['equal']} equal, {found['different']} different."
-        )
+        _show_verdicts(found)
         if found["different"]:
             raise _StuckError("the mended handler differs from legacy")
         await asyncio.sleep(_READ)
-        for weight in _STEPS:
-            await self._set("canary", weight)
-            await self._step(f"canary {weight}%")
-        await self._set("native")
-        await self._step("native")
+        self._customers.take()
+        await self._set("canary", 5)
+        _say("From here on the guardrail walks by itself.")
+        await self._walk()
         _say("Not one error, and nobody has changed a line of the Flask app.")
         await asyncio.sleep(_READ)
 
     # -- what chapters need -------------------------------------------------------------------
 
-    async def _step(self, name: str) -> None:
+    async def _has_failed(self) -> bool:
+        return self._customers.seen.failed >= _FAILURES or bool(await self._moves("rollback"))
+
+    async def _rollback(self) -> dict[str, Any]:
+        async def rolled_back() -> bool:
+            return bool(await self._moves("rollback"))
+
+        await self._until(rolled_back, "the guardrail has not rolled back")
+        return (await self._moves("rollback"))[0]
+
+    async def _walk(self) -> None:
+        """Show each step when the guardrail has ended it."""
+        known, step = len(await self._moves()), "canary 5%"
+
+        async def moved() -> bool:
+            return len(await self._moves()) > known
+
+        while step != "complete":
+            await self._until(moved, f"the guardrail stays at {step}")
+            _show_step(step, self._customers.take())
+            entry = (await self._moves())[known]
+            known += 1
+            if entry["action"] == "rollback":
+                raise _StuckError(f"the mended handler was {entry['reason']}")
+            step = entry["after"] if entry["action"] == "set" else entry["action"]
+
+    async def _moves(self, *actions: str) -> list[dict[str, Any]]:
+        """Return what the guardrail has done, the oldest first: all, or what these are."""
+        entries = (await self._get(f"/audit?route={_NAME}"))["entries"]
+        return [
+            each
+            for each in reversed(entries)
+            if each["author"] == "guardrail" and (not actions or each["action"] in actions)
+        ]
+
+    async def _asked(self) -> None:
+        """Let customers come and ask."""
         self._customers.take()
-        await self._until(lambda: self._customers.seen.requests >= _ASKED, "no customers came")
-        seen = self._customers.take()
-        filled = round(_BAR * seen.native / seen.requests)
-        bar = Text("█" * filled, "green").append("░" * (_BAR - filled), "cyan")
-        out.print(
-            Text.assemble(
-                f"  {name:<12} ",
-                bar,
-                f" native {seen.native} of {seen.requests}, {_errors(seen.failed)}",
-            )
-        )
+
+        async def enough() -> bool:
+            return self._customers.seen.requests >= _ASKED
+
+        await self._until(enough, "no customers came")
 
     def _show_customers(self) -> None:
         seen = self._customers.take()
@@ -215,9 +252,11 @@ class _Story:
     async def _compared(self, number: int) -> Counter[str]:
         """Wait for so many comparisons from now on; return their verdicts."""
         before = self._verdicts()
-        await self._until(
-            lambda: (self._verdicts() - before).total() >= number, "nothing was compared"
-        )
+
+        async def enough() -> bool:
+            return (self._verdicts() - before).total() >= number
+
+        await self._until(enough, "nothing was compared")
         return self._verdicts() - before
 
     def _verdicts(self) -> Counter[str]:
@@ -225,11 +264,11 @@ class _Story:
         return sum((each.verdicts for each in tried), Counter())
 
     async def _set(self, cutover: str, weight: float | None = None) -> None:
-        await self._post("/overrides", cutover=cutover, weight=weight, author="you")
+        await self._post("/overrides", cutover=cutover, weight=weight)
         _command(f"gateway set {_NAME} {cutover}{f' --weight {weight}' if weight else ''}")
 
     async def _post(self, page: str, **body: Any) -> None:
-        answer = await self._api.post(page, json={"route": _NAME, **body})
+        answer = await self._api.post(page, json={"route": _NAME, "author": "you", **body})
         if answer.is_error:
             raise _StuckError(f"{page} was refused: {answer.text}")
 
@@ -238,9 +277,9 @@ class _Story:
         answer.raise_for_status()
         return answer.json()
 
-    async def _until(self, condition: Callable[[], bool], otherwise: str) -> None:
+    async def _until(self, condition: Callable[[], Awaitable[bool]], otherwise: str) -> None:
         end = time.monotonic() + _PATIENCE
-        while not condition():
+        while not await condition():
             if time.monotonic() > end:
                 raise _StuckError(f"{otherwise} for {_PATIENCE:g} s")
             await asyncio.sleep(_LOOK)
@@ -250,6 +289,21 @@ def _what_next() -> None:
     _chapter(6, "What to read next")
     _say("config/gateway.yaml explains every line of a move; `gateway demo` serves that shop.")
     _say("gateway/demo/native/routers/orders.py has the bug, README.md how to move your app.")
+
+
+def _show_verdicts(found: Counter[str]) -> None:
+    _say(f"{found.total()} comparisons: {found['equal']} equal, {found['different']} different.")
+
+
+def _show_step(name: str, seen: Seen) -> None:
+    filled = round(_BAR * seen.native / max(1, seen.requests))
+    bar = Text("█" * filled, "green").append("░" * (_BAR - filled), "cyan")
+    share = f" native {seen.native} of {seen.requests}, {_errors(seen.failed)}"
+    out.print(Text.assemble(f"  {name:<12} ", bar, share))
+
+
+def _written(values: Mapping[str, Any]) -> str:
+    return "{" + ", ".join(f"{key}: {value}" for key, value in values.items()) + "}"
 
 
 def _errors(number: int) -> str:

@@ -12,7 +12,8 @@ The layout.
   the rules for items, users and files. A team that migrates ends up with such a package.
 - `legacy/`: the Flask app, `gateway.demo.legacy:create_app()`.
 - `native/`: the FastAPI app, `gateway.demo.native:app`. It never imports Flask, nor `legacy/`.
-- `traffic.py`: some twenty customers who use the shop over real sockets.
+- `traffic.py`: some twenty customers who use the shop over real sockets; `orders_traffic.py`: the
+  story's, who look at their orders.
 
 What to look at, by the systems our users come from:
 

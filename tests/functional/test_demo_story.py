@@ -36,9 +36,11 @@ def test_the_story_is_told_to_its_end(tmp_path: Path) -> None:
     assert re.search(r"status: legacy 200, native 500, raised ZeroDivisionError", two)
     assert "0 by FastAPI, no errors" in two, "nobody saw it"
 
-    assert re.search(r"\d+ by FastAPI, [1-9]\d* errors", three)
+    assert "guardrail: {success_rate: 99, steps: [5, 25, 100]" in three
+    assert re.search(r"\d+ requests served by FastAPI, [1-9]\d* errors?\.", three)
 
-    assert re.search(r"audit: rollback .*order.*: canary 5% -> legacy, by ", four)
+    assert "rollback order-total: canary 5% -> legacy, by guardrail" in four
+    assert re.search(r"rolled back at 5%: success \d+\.\d+% of \d+ \(legacy 100%", four)
     assert "0 by FastAPI, no errors" in four
 
     assert re.search(r"\d+ comparisons: \d+ equal, 0 different", five)
