@@ -88,6 +88,17 @@ def test_each_account_stays_on_its_side(shop: httpx.Client) -> None:
     assert {side for _, side in seen} == {"legacy", "native"}
 
 
+def test_a_doubled_token_is_refused_whichever_side_the_account_is_on(shop: httpx.Client) -> None:
+    """Flask reads both lines as one, FastAPI the one it likes: Flask's own check has to stay."""
+    doubled = [("X-Token", TOKEN["X-Token"]), ("X-Token", "wrong")]
+    statuses = set()
+    for account in ACCOUNTS:
+        headers = [*doubled, ("X-Account", account)]
+        answer = httpx.get(f"{shop.base_url}/items/1", headers=headers)
+        statuses.add(answer.status_code)
+    assert statuses == {401}
+
+
 def test_a_client_without_an_account_gets_a_cookie_and_stays(shop: httpx.Client) -> None:
     first = shop.get("/items/1")
     assert first.cookies["gw_id"]
