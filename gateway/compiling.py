@@ -441,7 +441,10 @@ def _mirroring(
     if method not in SAFE and (said.writes is None or method == "OPTIONS"):
         return None
     sample = said.sample if said.sample is not None else 0.0 if cutover == "canary" else 100.0
-    return Mirroring(sample, said.noise, said.compare, said.expect, said.writes)
+    effects = said.side_effects
+    if effects is not None and not effects.enabled:
+        effects = None
+    return Mirroring(sample, said.noise, said.compare, said.expect, said.writes, effects)
 
 
 def _claims(rule: Rule, spot: _Spot) -> bool:

@@ -454,6 +454,15 @@ class WritesConfig(_Model):
     then yields whether a second connection still finds what was written."""
 
 
+class SideEffectsConfig(_Model):
+    """Whether what both sides do besides answering is compared, too."""
+
+    enabled: bool = True
+    """`side_effects: true` is short for `{enabled: true}`."""
+    ignore: tuple[str, ...] = ()
+    """Shell patterns of effects that don't count: `POST https://metrics.example/*`."""
+
+
 class MirrorConfig(_Model):
     """How much mirroring a worker bears; what is beyond is skipped and counted."""
 
@@ -463,6 +472,7 @@ class MirrorConfig(_Model):
     """How long the mirrored side may take."""
 
 
+SideEffects = Annotated[SideEffectsConfig | None, BeforeValidator(_switch)]
 SELECTORS = ("path", "prefix", "blueprint", "endpoint", "tag")
 
 
@@ -520,6 +530,9 @@ class RuleConfig(_Model):
     themselves."""
     guardrail: GuardrailConfig | None = None
     """When this rule's canary moves by itself; default `defaults.guardrail`."""
+    side_effects: SideEffects = None
+    """`true`: rows written (SQLAlchemy), calls made (http.client, httpx) and signals sent (blinker)
+    are recorded on both sides and compared, by what they are and without their values."""
     writes: WritesConfig | None = None
     """How methods other than GET and HEAD are mirrored; default: not at all."""
     body: BodyMode | None = None

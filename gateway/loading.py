@@ -20,7 +20,6 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from gateway.config import Config
 from gateway.exceptions import ConfigError, Problem
-from gateway.unbuilt import find_unbuilt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -190,9 +189,6 @@ def _validate(
     data: dict[str, Any], source: Source, environ: Mapping[str, str], folder: Path
 ) -> Loaded:
     problems = _apply_environment(data, source, environ)
-    for unbuilt in find_unbuilt(data):
-        what = f"{unbuilt.feature} isn't built yet"
-        problems.append(source.problem("not-built", unbuilt.location, what, unbuilt.next))
     try:
         config = Config.model_validate(data)
     except ValidationError as invalid:

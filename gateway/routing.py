@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         GuardrailConfig,
         Hooks,
         RuleConfig,
+        SideEffectsConfig,
         WritesConfig,
     )
 
@@ -150,7 +151,7 @@ class Coverage(StrEnum):
 class Mirroring:
     """What of a route's requests the other side is asked for, too, and how answers are compared.
 
-    `sample` and `noise` are in percent.
+    `sample` and `noise` are in percent; `side_effects` is None where they aren't compared.
     """
 
     sample: float
@@ -158,6 +159,7 @@ class Mirroring:
     compare: CompareConfig
     expect: tuple[ExpectConfig, ...]
     writes: WritesConfig | None
+    side_effects: SideEffectsConfig | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from starlette.types import Message, Receive, Scope, Send
 
+    from gateway.shadow.effects import Recording
+
 #: Messages of ASGI extensions that carry a body past us.
 _BEYOND = frozenset({"http.response.pathsend", "http.response.zerocopysend"})
 #: Headers of a request that has a body (RFC 9112, section 6.3).
@@ -88,12 +90,16 @@ class Kept:
     that moment. `length` is the largest body, in bytes, of request and answer.
     """
 
-    __slots__ = ("_body", "_receive", "_send", "_size", "answer", "context", "scope", "whole")
+    __slots__ = (
+        "_body", "_receive", "_send", "_size", "answer", "context", "effects", "scope", "whole",
+    )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, length: int) -> None:
         self.scope: Scope = dict(scope)
         self.context: Context = copy_context()
         self.answer = Collected(length)
+        self.effects: Recording | None = None
+        """What the side that answers does besides; None where nobody wants to know."""
         self.whole = False
         """Whether the request's body has been read to its end."""
         self._receive, self._send = receive, send

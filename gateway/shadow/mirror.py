@@ -13,7 +13,6 @@ the handler is named.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import inspect
 import logging
 import random
@@ -28,20 +27,23 @@ import anyio.to_thread
 from gateway.cutover import Decision
 from gateway.exceptions import UseLegacy
 from gateway.routing import Backend, Match, Reason
+from gateway.shadow.effects import listen, recording
 from gateway.shadow.kept import Collecting, Kept, Unfit
 from gateway.shadow.steps import in_steps
 from gateway.shadow.writes import Undo
 from gateway.state import begin, mirrored, request_state
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
     from types import CodeType, FrameType
 
+    from anyio import CapacityLimiter
     from starlette.types import Receive, Scope, Send
 
     from gateway.config import MirrorConfig, WritesConfig
     from gateway.routing import Mirroring, Route
     from gateway.shadow.answer import Answer
+    from gateway.shadow.effects import Recording
     from gateway.shadow.verdicts import Verdicts
     from gateway.snapshot import Snapshot
 
@@ -53,6 +55,9 @@ BLOCK_SECONDS = 0.25
 MOST_TIMEOUTS = 5
 #: How long the server's end waits for mirrors under way, in seconds.
 END_SECONDS = 1.0
+
+
+_MIRRORED = {side: Decision(side, Reason.MIRROR) for side in Backend}
 
 
 class Rerun(Protocol):
@@ -87,7 +92,7 @@ class _Job:
 class Mirrors:
     """All mirrors of one worker; everything runs on the event loop.
 
-    `rerun` asks a side; `prepare` is called before each mirror begins, and readies the legacy app.
+    `rerun` asks a side; `prepare` readies the legacy app, and may be called again and again.
     """
 
     def __init__(
@@ -109,6 +114,7 @@ class Mirrors:
         self._jobs: dict[int, _Job] = {}
         self._revision = ""
         self._stopped = False
+        self._limiter: CapacityLimiter | None = None
         self._bare: dict[int, tuple[Route, Route]] = {}
         self._undo: dict[WritesConfig, Undo] = {}
         self._timeouts: Counter[str] = Counter()
@@ -133,6 +139,7 @@ class Mirrors:
             self._revision = snapshot.revision
             self.suspended.clear()
             self._bare.clear()
+            self._make_ready()
         if route.id in self.suspended:
             self._count(route, "suspended")
         elif len(self._tasks) >= self._settings.in_flight:
@@ -140,8 +147,24 @@ class Mirrors:
         elif any(name == b"upgrade" for name, _ in scope["headers"]):
             self._count(route, "upgrade")
         else:
-            return Kept(scope, receive, send, mirroring.compare.max_body)
+            kept = Kept(scope, receive, send, mirroring.compare.max_body)
+            if mirroring.side_effects is not None:
+                listen()
+                kept.effects = set()
+                recording.set(kept.effects)
+            return kept
         return None
+
+    def _make_ready(self) -> None:
+        """Prepare the legacy app, and let mirrors take no thread from the clients' handlers.
+
+        Starlette runs `def` handlers on the threads of anyio's default limiter, which is one for
+        the whole loop: it gets as many more as there may be mirrors.
+        """
+        self._prepare()
+        if self._limiter is None:
+            self._limiter = anyio.to_thread.current_default_thread_limiter()
+            self._limiter.total_tokens += self._settings.in_flight
 
     def begin(self, snapshot: Snapshot, match: Match, kept: Kept, served: Decision) -> None:
         """Send the mirror on its way; the client has its answer."""
@@ -178,7 +201,7 @@ class Mirrors:
         if known is None or known[0] is not route:
             known = (route, replace(route, failover=None, circuit=None))
             self._bare[id(route)] = known
-        return replace(match, route=known[1])
+        return Match(known[1], match.forced, match.head, match.direct)
 
     # -- by itself ----------------------------------------------------------------------------
 
@@ -189,12 +212,20 @@ class Mirrors:
         first = job.kept.answer.answer()
         other = Backend.NATIVE if job.served is Backend.LEGACY else Backend.LEGACY
         try:
+            effects = _recorded(job.kept)
             second = await self._ask(job, other)
+            recording.set(None)
             legacy, native = (first, second) if other is Backend.NATIVE else (second, first)
             if random.random() * 100 < job.mirroring.noise:  # noqa: S311
                 twin = await self._ask(job, Backend.LEGACY)
                 await self.verdicts.learn(job.route, job.mirroring, legacy, twin)
-            await self.verdicts.compare(job.route, job.mirroring, job.kept.scope, legacy, native)
+            done: tuple[Recording, Recording] | None = None
+            if effects is not None and job.kept.effects is not None:
+                mine, theirs = job.kept.effects, effects
+                done = (mine, theirs) if other is Backend.NATIVE else (theirs, mine)
+            await self.verdicts.compare(
+                job.route, job.mirroring, job.kept.scope, legacy, native, done
+            )
         except Unfit as unfit:
             self._count(job.route, unfit.why)
         else:
@@ -202,10 +233,9 @@ class Mirrors:
 
     async def _ask(self, job: _Job, side: Backend) -> Answer:
         """Ask one side. Raises Unfit where there is no answer to compare."""
-        self._prepare()
         again = job.kept.again()
         collecting = Collecting(again, job.mirroring.compare.max_body)
-        decision = Decision(side, Reason.MIRROR)
+        decision = _MIRRORED[side]
         scope = dict(job.kept.scope)
         run = self._rerun(job.snapshot, job.match, decision, scope, again, collecting)
 
@@ -215,11 +245,13 @@ class Mirrors:
 
         error: str | None = None
         try:
-            async with asyncio.timeout(self._settings.timeout), AsyncExitStack() as stack:
-                stack.enter_context(_one_more_thread())
-                if job.mirroring.writes is not None:
-                    await self._undoing(job.mirroring.writes).enter(stack)
-                await in_steps(run, BLOCK_SECONDS, blocked)
+            async with asyncio.timeout(self._settings.timeout):
+                if job.mirroring.writes is None:
+                    await in_steps(run, BLOCK_SECONDS, blocked)
+                else:
+                    async with AsyncExitStack() as stack:
+                        await self._undoing(job.mirroring.writes).enter(stack)
+                        await in_steps(run, BLOCK_SECONDS, blocked)
         except TimeoutError:
             if not collecting.answer.complete:
                 self._hangs(job.route)
@@ -306,6 +338,9 @@ class Mirrors:
     async def stop(self) -> None:
         """End what is under way; what doesn't end soon is left behind."""
         self._stopped = True
+        if self._limiter is not None:
+            self._limiter.total_tokens -= self._settings.in_flight
+            self._limiter = None
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -313,19 +348,13 @@ class Mirrors:
         self.verdicts.close()
 
 
-@contextlib.contextmanager
-def _one_more_thread() -> Iterator[None]:
-    """Give `def` handlers one thread more for as long as a mirror may hold one of theirs.
-
-    Starlette runs them on the threads of anyio's default limiter, which is one for the whole loop:
-    a mirrored handler that sleeps would take a thread from the clients.
-    """
-    limiter = anyio.to_thread.current_default_thread_limiter()
-    limiter.total_tokens += 1
-    try:
-        yield
-    finally:
-        limiter.total_tokens -= 1
+def _recorded(kept: Kept) -> Recording | None:
+    """Record what the running mirror does from here on, if the client's request was recorded."""
+    if kept.effects is None:
+        return None
+    effects: Recording = set()
+    recording.set(effects)
+    return effects
 
 
 def _name_of(route: Route) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from decimal import Decimal
 from enum import Enum
 from typing import Any, Final
@@ -36,6 +37,10 @@ _NAMES = {
 }
 
 
+#: A number that may be 0 or 1: as it stands, or with an exponent.
+_LIKE_A_WORD = re.compile(rb"(?:^|[\s\[:,-])[01](?:\.0*)?(?:$|[\s\],}])|\d[eE][+-]?\d")
+
+
 class NotJson(ValueError):
     """A body that says it is JSON and isn't; the message says where."""
 
@@ -61,6 +66,16 @@ def read(body: bytes) -> Any:
 def json_type(value: Any) -> str:
     """Name the type of a JSON value; `bytes` for a body that is none."""
     return _NAMES[type(value)]
+
+
+def ambiguous(x: bytes, y: bytes) -> bool:
+    """Tell whether two bodies that Python finds equal might not be the same as JSON.
+
+    To Python True is 1. So they are the same where neither has a word, or neither such a number.
+    """
+    if not any(word in body for word in (b"true", b"false") for body in (x, y)):
+        return False
+    return any(_LIKE_A_WORD.search(body) is not None for body in (x, y))
 
 
 def same(x: Any, y: Any) -> bool:

@@ -8,12 +8,13 @@ import logging
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gateway.secrecy import without_secrets
 from gateway.shadow.compare import Comparison, Policy, Verdict, compare, compare_twins
+from gateway.shadow.effects import differing
 from gateway.shadow.noise import Noise
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from gateway.routing import Mirroring, Route
     from gateway.shadow.answer import Answer
+    from gateway.shadow.effects import Recording
 
 logger = logging.getLogger("gateway.shadow")
 
@@ -59,9 +61,15 @@ class Verdicts:
         self._threads: ThreadPoolExecutor | None = None
 
     async def compare(
-        self, route: Route, mirroring: Mirroring, scope: Scope, legacy: Answer, native: Answer
+        self,
+        route: Route,
+        mirroring: Mirroring,
+        scope: Scope,
+        legacy: Answer,
+        native: Answer,
+        effects: tuple[Recording, Recording] | None = None,
     ) -> None:
-        """Compare two answers to one request, and take note of the verdict."""
+        """Compare two answers to one request, and what both sides did, and note the verdict."""
         head = scope["method"] == "HEAD"
         learned = self._noise(route).learned(self._clock())
         policy = self._policy(route, mirroring)
@@ -71,6 +79,11 @@ class Verdicts:
         else:
             judge = partial(compare, legacy, native, policy, learned, head=head)
             found = await self._run(judge)
+        if effects is not None and mirroring.side_effects is not None:
+            apart = differing(*effects, mirroring.side_effects.ignore)
+            if apart:
+                differences = (*found.differences, *apart)
+                found = replace(found, verdict=Verdict.DIFFERENT, differences=differences)
         tried = self.tried.setdefault((route.method, route.label), Tried())
         tried.verdicts[found.verdict.value] += 1
         if found.verdict is Verdict.DIFFERENT:

@@ -27,6 +27,10 @@ FORMS = {
     "/legacy-hooks": "legacy view, two hooks",
     "/legacy-write": "legacy view that writes the session",
     "/legacy/shared": "legacy view, `auth: shared`",
+    "/json": "legacy view, 2 KB of JSON",
+    "/shadow-off": "the same, `shadow` with `sample: 0`",
+    "/shadow-on": "the same, `shadow`, all requests mirrored",
+    "/native-json": "native, 2 KB of JSON",
     "/bare": "native, nothing around it",
     "/uncounted": "native, nothing around it, nothing counted",
     "/hooks": "native, two hooks inherited",
@@ -77,6 +81,15 @@ def table(found: dict[str, list[float]], blocks: int) -> str:
         for pair in (("/legacy/bare", "/legacy/uncounted"), ("/bare", "/uncounted"))
         if set(pair) <= found.keys()
     ]
+    if {"/json", "/shadow-off", "/shadow-on", "/native-json"} <= found.keys():
+        off = stats.mean(_ratios(found, "/shadow-off", "/json"))
+        rows = zip(found["/shadow-on"], found["/json"], found["/native-json"], strict=True)
+        more = stats.mean([on - legacy - native for on, legacy, native in rows])
+        counting.append(
+            f"`shadow` with `sample: 0` costs {off.value:.3f} [{off.low:.3f}, {off.high:.3f}] of "
+            f"`legacy`; mirroring all costs the native handler's own and {more.value:.0f} µs "
+            f"[{more.low:.0f}, {more.high:.0f}] more."
+        )
     lines = [
         *counting,
         f"{environment.now()}, A-B-B-A blocks: {blocks}.",
@@ -89,6 +102,10 @@ def table(found: dict[str, list[float]], blocks: int) -> str:
         figure = f"{each.value:.0f} [{each.low:.0f}, {each.high:.0f}]"
         lines.append(f"| {FORMS[form]} | {figure} | {each.value - base:+.0f} |")
     return "\n".join(lines)
+
+
+def _ratios(found: dict[str, list[float]], one: str, other: str) -> list[float]:
+    return [a / b for a, b in zip(found[one], found[other], strict=True)]
 
 
 def _share(found: dict[str, list[float]], counted: str, uncounted: str) -> str:

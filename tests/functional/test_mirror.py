@@ -10,17 +10,21 @@ import socket
 import sqlite3
 import threading
 import time
+import urllib.request
 from contextvars import ContextVar
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from blinker import Namespace
 from cachelib import FileSystemCache
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import StreamingResponse
+from fastapi.responses import PlainTextResponse, StreamingResponse
 from flask import Flask, g, request, session
 from flask_limiter import Limiter
 from flask_session import Session
+from sqlalchemy import create_engine, text
 
 from gateway import Gateway, is_mirror, request_state
 from gateway.exceptions import ConfigError
@@ -428,6 +432,73 @@ def test_hooks_run_and_nothing_of_them_lasts(tmp_path: Path) -> None:
         assert client.get(f"{url}/visits").status_code == 200, "no mirror has used up the limit"
         assert client.get(f"{url}/visits").status_code == 429
     assert seen[:3] == [("hook", False, False), ("hook", True, True), ("native", True, True)]
+
+
+def test_side_effects_are_compared(tmp_path: Path) -> None:
+    """The same answer, and another row, another call, another signal."""
+    engine = create_engine(f"sqlite:///{tmp_path}/shop.db")
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE seen (who TEXT, at TEXT)"))
+    paid, forgotten = Namespace().signal("paid"), Namespace().signal("forgotten")
+    called: list[str] = []
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            called.append(self.path)
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Be silent."""
+
+    flask, native = Flask("legacy"), FastAPI(openapi_url=None)
+    with HTTPServer(("127.0.0.1", 0), Elsewhere) as other:
+        thread = threading.Thread(target=other.serve_forever)
+        thread.start()
+        address = f"http://127.0.0.1:{other.server_port}"
+
+        @flask.get("/a")
+        def a() -> str:
+            with engine.begin() as connection:
+                connection.execute(text("INSERT INTO seen (who) VALUES ('x')"))
+            paid.send(flask)
+            forgotten.send(flask)
+            httpx.post(f"{address}/told?secret=1")
+            return "done"
+
+        @native.get("/a")
+        def a_() -> Any:
+            with engine.begin() as connection:
+                connection.execute(text("INSERT INTO seen (who, at) VALUES ('x', 'now')"))
+            paid.send(native)
+            urllib.request.urlopen(f"{address}/told?secret=2", data=b"").close()
+            urllib.request.urlopen(f"{address}/once-more", data=b"").close()
+            return PlainTextResponse("done", media_type="text/html")
+
+        try:
+            for more in ({}, {"side_effects": True}):
+                gateway = made(flask, native, shadow("/a", **more))
+                with serve(gateway) as url:
+                    assert httpx.get(f"{url}/a").text == "done"
+                    settled(gateway, 1)
+                    found = gateway.mirrors.verdicts.take_samples()
+                    if not more:
+                        assert verdicts(gateway) == {"equal": 1}
+                        continue
+                    assert verdicts(gateway) == {"different": 1}
+                (sample,) = found.values()
+                apart = {(e["path"], e["legacy"], e["native"]) for e in sample["differences"]}
+                assert apart == {
+                    ("effects.sql", "INSERT seen (who)", None),
+                    ("effects.sql", None, "INSERT seen (at, who)"),
+                    ("effects.signals", "forgotten", None),
+                    ("effects.http", None, f"POST {address}/once-more"),
+                }
+        finally:
+            other.shutdown()
+            thread.join()
+    engine.dispose()
+    assert len(called) == 6
 
 
 # -- B12: requests that write --------------------------------------------------------------------

@@ -36,6 +36,16 @@ def writing_view() -> dict[str, str]:
     return {"hello": "world"}
 
 
+#: About 2 KB of JSON, in another order of keys on either side.
+ITEMS = [{"id": n, "name": f"item {n}", "price": n * 1.25, "tags": ["a", "b"]} for n in range(32)]
+
+
+def json_view() -> dict[str, Any]:
+    return {"items": ITEMS, "total": 32}
+
+
+for name in ("json", "shadow-off", "shadow-on", "native-json"):
+    plain.add_url_rule(f"/{name}", name, json_view)
 for name in ("hooks", "route", "bare", "read", "write", "shared", "hello", "uncounted"):
     blueprint = hooked if name in ("hooks", "route") else plain
     blueprint.add_url_rule(f"/{name}", name, view)
@@ -55,6 +65,14 @@ flask_routes = APIRouter(route_class=FlaskRoute)
 @flask_routes.get("/route")
 async def handler() -> dict[str, str]:
     return {"hello": "world"}
+
+
+@native.get("/json")
+@native.get("/shadow-off")
+@native.get("/shadow-on")
+@native.get("/native-json")
+async def json_handler() -> dict[str, Any]:
+    return {"total": 32, "items": ITEMS}
 
 
 @native.get("/read")
@@ -94,7 +112,12 @@ app = Gateway(
             *(_rule(name) for name in ("bare", "uncounted", "hooks", "route", "read", "write")),
             _rule("shared", auth="shared"),
             {"path": "/legacy/shared", "cutover": "legacy", "auth": "shared"},
+            _rule("native-json"),
+            {"path": "/shadow-off", "cutover": "shadow", "sample": 0},
+            {"path": "/shadow-on", "cutover": "shadow"},
         ],
+        # All of them: what is skipped would cost nothing.
+        "mirror": {"in_flight": 64},
     },
 )
 
