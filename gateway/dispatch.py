@@ -198,7 +198,9 @@ class Dispatcher:
     ) -> Awaitable[None]:
         """Serve the request by the side that was decided for, or by legacy while it can't."""
         route = match.route
-        if route is not None and route.mirroring is not None and self.mirrors is not None:
+        # What is forced doesn't follow the cutover: the other side will never have to answer it.
+        mirroring = route.mirroring if route is not None and match.forced is None else None
+        if route is not None and mirroring is not None and self.mirrors is not None:
             kept = self.mirrors.keep(snapshot, route, scope, receive, send.sends)
             if kept is not None:
                 send.sends = kept.send

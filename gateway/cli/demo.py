@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import uvicorn
 from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from gateway.app import Gateway
+from gateway.cli.hosted import hosted, url_of
 from gateway.cli.output import cell, out
 from gateway.demo.traffic import traffic as send_traffic
 from gateway.loading import load
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 _BAR = 10
 _REFRESH = 0.5  # seconds
-_START_PATIENCE = 30.0  # seconds
 
 
 @dataclass(slots=True)
@@ -126,49 +125,34 @@ def run_demo(
     listener: socket.socket, config: Path | None, *, traffic: bool, seconds: float
 ) -> None:
     """Serve the demo on `listener` until Ctrl-C, or for `seconds`."""
-    host, port = listener.getsockname()[:2]
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    url = url_of(listener)
     board = _Board(url)
     path = config if config is not None else Path("config/gateway.yaml")
     facts = _facts(path, url)
     gateway = Gateway(config=path, observers=[board])
-    settings = uvicorn.Config(
-        gateway,
-        lifespan="on",
-        log_level="warning",
-        proxy_headers=False,
-        timeout_graceful_shutdown=10,
-    )
-    server = uvicorn.Server(settings)
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_serve(server, listener, board, facts, url, seconds, traffic))
+        asyncio.run(_serve(gateway, listener, board, facts, seconds, traffic))
 
 
 async def _serve(
-    server: uvicorn.Server,
+    gateway: Gateway,
     listener: socket.socket,
     board: _Board,
     facts: list[str],
-    url: str,
     seconds: float,
     traffic: bool,
 ) -> None:
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    async with asyncio.timeout(_START_PATIENCE):
-        while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event
-            await asyncio.sleep(0.01)
     stop = asyncio.Event()
-    sending = asyncio.create_task(send_traffic(url, stop)) if traffic else None
-    for fact in facts:
-        out.print(cell(fact))  # the terminal wraps it, so that it can be copied as one line
-    loop = asyncio.get_running_loop()
-    end = loop.time() + seconds if seconds else float("inf")
-    with Live(board, console=out, refresh_per_second=1 / _REFRESH) as live:
-        while not serving.done() and loop.time() < end:
-            await asyncio.sleep(_REFRESH)
-            live.refresh()
-    stop.set()
-    server.should_exit = True
-    if sending is not None:
-        await sending
-    await serving
+    async with hosted(gateway, listener) as serving:
+        sending = asyncio.create_task(send_traffic(url_of(listener), stop)) if traffic else None
+        for fact in facts:
+            out.print(cell(fact))  # the terminal wraps it, so that it can be copied as one line
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds if seconds else float("inf")
+        with Live(board, console=out, refresh_per_second=1 / _REFRESH) as live:
+            while not serving.done() and loop.time() < end:
+                await asyncio.sleep(_REFRESH)
+                live.refresh()
+        stop.set()
+        if sending is not None:
+            await sending

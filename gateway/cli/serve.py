@@ -155,13 +155,22 @@ def demo(
     seconds: Annotated[
         float, typer.Option(min=0, help="Stop by itself after so many seconds; 0: never.")
     ] = 0,
+    story: Annotated[
+        bool, typer.Option("--story", help="Play one route's move in the terminal, then stop.")
+    ] = False,
 ) -> None:
     """Serve the demo: a Flask shop and its FastAPI successor, and show who serves what."""
+    if story and (config is not None or seconds or not traffic):
+        fail("--story brings its own config and traffic, and ends by itself: leave those out")
     try:
         from gateway.cli.demo import run_demo  # noqa: PLC0415 - needs the `demo` extra
+        from gateway.cli.story import tell_story  # noqa: PLC0415 - as above
     except ModuleNotFoundError as error:
         fail(f"the demo needs {error.name} (pip install 'gateway[demo]')")
     listener = _bind(host, port)
+    if story:
+        tell_story(listener)
+        return
     try:
         run_demo(listener, config, traffic=traffic, seconds=seconds)
     except ConfigError:

@@ -12,7 +12,8 @@ The layout.
   the rules for items, users and files. A team that migrates ends up with such a package.
 - `legacy/`: the Flask app, `gateway.demo.legacy:create_app()`.
 - `native/`: the FastAPI app, `gateway.demo.native:app`. It never imports Flask, nor `legacy/`.
-- `traffic.py`: some twenty customers who use the shop over real sockets.
+- `traffic.py`: some twenty customers who use the shop over real sockets; `orders_traffic.py`: the
+  story's, who look at their orders.
 
 What to look at, by the systems our users come from:
 
@@ -21,12 +22,15 @@ system              legacy                                     native
 ==================  =========================================  ===========================
 guarded items       `items.py`, `pipeline.py`                  `routers/items.py`
 users               `users.py` (password included: intended)   `routers/users.py`
+builds              `builds.py` (flat)                         `routers/builds.py` (nested)
 file enrichment     `files.py`, `enrichment.py`                `routers/files.py`
 two API versions    `api_v1.py`                                `routers/api_v2.py`
+the story's bug     `orders.py` (right)                        `routers/orders.py` (wrong)
 routes by import    the imports in `__init__.py`               (explicit `include_router`)
 ==================  =========================================  ===========================
 
 Settings, all from the environment: GATEWAY_DEMO_TOKEN (default `demo-token`) is what `X-Token`
 must carry; GATEWAY_DEMO_DB is the database file (default: one in a temporary directory that lives
-as long as the process, so set it when you run several workers).
+as long as the process, so set it when you run several workers); GATEWAY_DEMO_MENDED, not empty,
+mends the native order total, whose bug `gateway demo --story` is about.
 """

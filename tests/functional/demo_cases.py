@@ -226,17 +226,17 @@ _USERS: tuple[Case, ...] = (
     ),
     _same(
         "show a user beyond what SQLite counts", "GET", f"/user/{BEYOND}",
-        Expect(404, {"error": f"no user {BEYOND}"}), "canary", ACCOUNT,
+        Expect(404, {"error": f"no user {BEYOND}"}), "legacy", ACCOUNT,
     ),
     Case(
         # S3: the intended difference.
         "show a user", "GET", "/user/1",
         Expect(200, {**_ADA, "password": Some(str, r"scrypt\$demo\$[0-9a-f]{64}")}),
-        Expect(200, _ADA), "canary", ACCOUNT,
+        Expect(200, _ADA), "legacy", ACCOUNT,
     ),
     _same(
         "show a user who isn't there", "GET", "/user/4711",
-        Expect(404, {"error": "no user 4711"}), "canary", ACCOUNT,
+        Expect(404, {"error": "no user 4711"}), "legacy", ACCOUNT,
     ),
     Case(
         "show a user by a word", "GET", "/user/abc", FLASK_404, NATIVE_422, "legacy", ACCOUNT

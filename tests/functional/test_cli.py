@@ -131,9 +131,9 @@ def test_match_tells_who_guards_a_route() -> None:
 
 def test_the_readme_s_samples_are_what_the_demo_says() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    _, _, rest = text.partition("$ gateway match GET /user/3 -H 'X-Account: alice'\n")
+    _, _, rest = text.partition("$ gateway match GET /items/3 -H 'X-Account: alice'\n")
     sample = rest.partition("```")[0]
-    done = gateway("match", "GET", "/user/3", "-H", "X-Account: alice", GATEWAY_CONFIG=DEMO)
+    done = gateway("match", "GET", "/items/3", "-H", "X-Account: alice", GATEWAY_CONFIG=DEMO)
     assert done.stdout == sample
     _, _, rest = text.partition("$ gateway routes\n")
     rows = [line.split() for line in rest.partition("…")[0].splitlines()]

@@ -90,23 +90,19 @@ def test_log_in_on_legacy_act_natively_log_out_on_legacy(url: str) -> None:
         assert client.get("/notes").status_code == 401
 
 
-def test_builds_have_the_same_status_header_and_pages(url: str) -> None:
+@pytest.fixture
+def bare() -> Iterator[str]:
+    """The native app without the gateway, on the same database."""
+    with serve(native_app) as url:
+        yield url
+
+
+def test_builds_have_the_same_status_header_and_pages(url: str, bare: str) -> None:
     """S6: the project is flat on one side and nested on the other, which is meant."""
-    for query in (
-        "",
-        "?page=2&per_page=7",
-        "?scratch=true",
-        "?page=9",
-        "?scratch=false&per_page=3",
-    ):
-        answers: dict[str, httpx.Response] = {}
-        for number in range(40):
-            headers = {"X-Account": f"account-{number}"}
-            answer = httpx.get(f"{url}/api/koji-builds{query}", headers=headers)
-            answers.setdefault(answer.headers["x-served-by"], answer)
-            if len(answers) == 2:
-                break
-        legacy, native = answers["legacy"], answers["native"]
+    queries = ("", "?page=2&per_page=7", "?scratch=true", "?page=9", "?scratch=false&per_page=3")
+    for query in queries:
+        legacy, native = (httpx.get(f"{each}/api/koji-builds{query}") for each in (url, bare))
+        assert legacy.headers["x-served-by"] == "legacy", "it is compared, not moved"
         assert legacy.status_code == native.status_code == 206
         assert legacy.headers["content-range"] == native.headers["content-range"]
         for old, new in zip(legacy.json(), native.json(), strict=True):

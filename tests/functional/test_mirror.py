@@ -140,6 +140,20 @@ def test_a_rule_says_what_counts() -> None:
     assert verdicts(gateway) == {"expected": 1}
 
 
+@pytest.mark.parametrize(("more", "mirrors"), [({}, 1), ({"on_mismatch": "native"}, 2)])
+def test_what_no_cutover_would_move_is_not_compared(more: dict[str, str], mirrors: int) -> None:
+    """What Flask's converter refuses stays its 404 after the move: native's 422 is no finding."""
+    flask, native = Flask("legacy"), FastAPI(openapi_url=None)
+    flask.add_url_rule("/user/<int:number>", "user", lambda number: {"id": number})
+    native.add_api_route("/user/{number}", lambda number: {"id": int(number)})
+    gateway = made(flask, native, shadow("/user/<int:number>", **more))
+    with serve(gateway) as url:
+        for path in ("/user/abc", "/user/1"):
+            httpx.get(f"{url}{path}")
+        settled(gateway, mirrors)
+    assert outcomes(gateway) == {"compared": mirrors}
+
+
 def test_noise_is_learned_from_a_twin() -> None:
     flask, native = Flask("legacy"), FastAPI(openapi_url=None)
     ticks = iter(range(10**6))

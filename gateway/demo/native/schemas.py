@@ -73,6 +73,17 @@ class UserOut(BaseModel):
     created_at: Timestamp
 
 
+class OrderTotal(BaseModel):
+    """What an order costs, in cents."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    pieces: int
+    per_piece_cents: int
+    total_cents: int
+
+
 class FileOut(BaseModel):
     """A file, enriched."""
 

@@ -19,3 +19,8 @@ def token_matches(given: str) -> bool:
     """Compare a token with the expected one, in constant time."""
     # As bytes: compare_digest refuses str beyond ASCII, and a header may hold anything.
     return hmac.compare_digest(given.encode(), token().encode())
+
+
+def totals_mended() -> bool:
+    """Tell whether the native order total is mended (GATEWAY_DEMO_MENDED): the story's flag."""
+    return bool(os.environ.get("GATEWAY_DEMO_MENDED"))
