@@ -226,6 +226,9 @@ class Gateway:
             await send({"type": "lifespan.startup.failed", "message": failure})
             return
         self._pool.start()
+        if any(route.mirroring is not None for route in self.table.routes):
+            # Not with the first mirror: starting threads takes the loop's time.
+            self._mirror_pool.start()
         if self._main_loop is not None:
             self._main_loop.loop = asyncio.get_running_loop()
         loop_sql = LoopSql()

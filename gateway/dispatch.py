@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+import traceback
 from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
@@ -219,9 +220,14 @@ class Dispatcher:
         send: _Record,
     ) -> None:
         """Serve, and then let the other side answer as well, which nobody waits for."""
-        await serving
-        if self.mirrors is not None:
-            self.mirrors.begin(snapshot, match, kept, send.decision)
+        try:
+            await serving
+        except Exception:
+            kept.error = traceback.format_exc()
+            raise
+        finally:
+            if self.mirrors is not None:
+                self.mirrors.begin(snapshot, match, kept, send.decision)
 
     async def rerun(
         self,

@@ -53,6 +53,12 @@ class Answer:
         found = [value for key, value in self.headers if key.lower() == wanted]
         return b", ".join(found).decode("latin-1") if found else None
 
+    @property
+    def readable(self) -> bool:
+        """Whether the body's content coding is one that can be undone: not so brotli and zstd."""
+        coding = (self.header("content-encoding") or "identity").strip().lower()
+        return coding in _GZIP or coding in ("identity", "deflate")
+
     def content(self) -> bytes:
         """Return the body without its content coding, as it is where that can't be undone."""
         coding = (self.header("content-encoding") or "").strip().lower()

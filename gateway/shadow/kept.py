@@ -105,6 +105,7 @@ class Kept:
         "answer",
         "context",
         "effects",
+        "error",
         "scope",
         "whole",
     )
@@ -113,6 +114,8 @@ class Kept:
         self.scope: Scope = dict(scope)
         self.context: Context = copy_context()
         self.answer = Collected(length)
+        self.error: str | None = None
+        """What the side that answers has raised, as a traceback's text."""
         self.effects: Recording | None = None
         """What the side that answers does besides; None where nobody wants to know."""
         self.whole = False

@@ -16,6 +16,7 @@ import asyncio
 import inspect
 import logging
 import random
+import time
 import traceback
 from collections import Counter
 from contextlib import AsyncExitStack
@@ -53,6 +54,8 @@ logger = logging.getLogger("gateway.shadow")
 BLOCK_SECONDS = 0.25
 #: A route that so often in a row doesn't answer in time is mirrored no more.
 MOST_TIMEOUTS = 5
+#: How long a route is left alone then, in seconds.
+SUSPENDED_SECONDS = 600.0
 #: How long the server's end waits for mirrors under way, in seconds.
 END_SECONDS = 1.0
 #: Numbers of our own: an app may have seeded those of the module, and count on what comes next.
@@ -120,6 +123,7 @@ class Mirrors:
         self._bare: dict[int, tuple[Route, Route]] = {}
         self._undo: dict[WritesConfig, Undo] = {}
         self._timeouts: Counter[str] = Counter()
+        self._until: dict[str, float] = {}
 
     @property
     def in_flight(self) -> int:
@@ -144,7 +148,7 @@ class Mirrors:
             self.suspended.clear()
             self._bare.clear()
             self._make_ready()
-        if route.id in self.suspended:
+        if route.id in self.suspended and not self._may_again(route):
             self._count(route, "suspended")
         elif len(self._tasks) >= self._settings.in_flight:
             self._count(route, "busy")
@@ -213,7 +217,7 @@ class Mirrors:
         mirrored.set(True)
         state = dict(request_state())
         begin().update(state)
-        first = job.kept.answer.answer()
+        first = job.kept.answer.answer(job.kept.error)
         other = Backend.NATIVE if job.served is Backend.LEGACY else Backend.LEGACY
         try:
             effects = _recorded(job.kept)
@@ -223,6 +227,7 @@ class Mirrors:
             if _percent() < job.mirroring.noise:
                 twin = await self._ask(job, Backend.LEGACY)
                 await self.verdicts.learn(job.route, job.mirroring, legacy, twin)
+            _refuse_unreadable(legacy, native)
             done: tuple[Recording, Recording] | None = None
             if effects is not None and job.kept.effects is not None:
                 mine, theirs = job.kept.effects, effects
@@ -288,14 +293,16 @@ class Mirrors:
         self._timeouts[route.id] += 1
         if self._timeouts[route.id] >= MOST_TIMEOUTS and route.id not in self.suspended:
             del self._timeouts[route.id]
+            self._until[route.id] = time.monotonic() + SUSPENDED_SECONDS
             self.suspended[route.id] = _name_of(route)
             logger.error(
-                "%s has not answered within %g s, %d times in a row: %s is mirrored no more until "
-                "the config or an override changes",
+                "%s has not answered within %g s, %d times in a row: %s is mirrored no more for %d "
+                "minutes, or until the config or an override changes",
                 _name_of(route),
                 self._settings.timeout,
                 MOST_TIMEOUTS,
                 route.id,
+                SUSPENDED_SECONDS / 60,
             )
 
     # -- what blocks the loop -----------------------------------------------------------------
@@ -313,17 +320,26 @@ class Mirrors:
             if job.served is Backend.LEGACY and _code_of(job.route) in codes:
                 self._suspend(job.route, BLOCK_SECONDS)
 
+    def _may_again(self, route: Route) -> bool:
+        """Give a suspended route another chance: the machine may have been to blame."""
+        if time.monotonic() < self._until.get(route.id, 0.0):
+            return False
+        del self.suspended[route.id]
+        return True
+
     def _suspend(self, route: Route, seconds: float) -> None:
         if route.id in self.suspended:
             return
+        self._until[route.id] = time.monotonic() + SUSPENDED_SECONDS
         name = self.suspended[route.id] = _name_of(route)
         logger.error(
             "%s has blocked the event loop for %.2f s while it was mirrored: %s is mirrored no "
-            "more until the config or an override changes. Write it as `def`, or await what it "
-            "waits for",
+            "more for %d minutes, or until the config or an override changes. Write it as `def`, "
+            "or await what it waits for",
             name,
             seconds,
             route.id,
+            SUSPENDED_SECONDS / 60,
         )
 
     # -- the rest -----------------------------------------------------------------------------
@@ -359,6 +375,12 @@ def _recorded(kept: Kept) -> Recording | None:
     effects: Recording = set()
     recording.set(effects)
     return effects
+
+
+def _refuse_unreadable(legacy: Answer, native: Answer) -> None:
+    """Raise Unfit where two bodies differ, and might not if they could be decoded."""
+    if legacy.body != native.body and not (legacy.readable and native.readable):
+        raise Unfit("encoded")
 
 
 def _percent() -> float:

@@ -360,6 +360,33 @@ def test_a_handler_that_never_answers_is_mirrored_no_more(
     assert "sleeps has not answered within 0.2 s, 5 times in a row" in caplog.text
 
 
+def test_what_raises_for_the_client_is_compared_too() -> None:
+    flask, native = Flask("legacy"), FastAPI(openapi_url=None)
+    flask.add_url_rule("/raises", "raises", lambda: "fine")
+
+    @native.get("/raises")
+    async def raises() -> None:
+        raise RuntimeError
+
+    gateway = made(flask, native, {"path": "/raises", "cutover": "live"})
+    with serve(gateway) as url:
+        assert httpx.get(f"{url}/raises").status_code == 500
+        assert settled(gateway, 1) == {"compared": 1}
+    assert verdicts(gateway) == {"different": 1}
+    (sample,) = gateway.mirrors.verdicts.take_samples().values()
+    assert "RuntimeError" in sample["native"]["error"]
+
+
+def test_what_cannot_be_decoded_is_not_compared() -> None:
+    flask, native = Flask("legacy"), FastAPI(openapi_url=None)
+    flask.add_url_rule("/br", "br", lambda: (b"one", {"Content-Encoding": "br"}))
+    native.add_api_route("/br", lambda: PlainTextResponse("two"))
+    gateway = made(flask, native, shadow("/br"))
+    with serve(gateway) as url, httpx.stream("GET", f"{url}/br") as answer:
+        assert b"".join(answer.iter_raw()) == b"one"
+        assert settled(gateway, 1) == {"encoded": 1}
+
+
 @pytest.mark.parametrize("middleware", [False, True])
 def test_a_handler_that_blocks_the_loop_is_caught_at_its_first_block(
     middleware: bool, caplog: pytest.LogCaptureFixture
