@@ -24,8 +24,8 @@ _LAST_LINE = re.compile(r"^([A-Za-z_][\w.]*)(?::|$)", re.MULTILINE)
 class Answer:
     """What one side has answered.
 
-    `status` is 0 where there was no answer (exception, timeout), `headers` are ASGI's raw pairs,
-    `error` is the traceback's text where the side raised.
+    `status` is 0 where there was no answer (exception, timeout), `headers` are ASGI's raw pairs
+    with their names in lower case, `error` is the traceback's text where the side raised.
     """
 
     status: int
@@ -50,7 +50,7 @@ class Answer:
     def header(self, name: str) -> str | None:
         """Return a header's value, several joined by a comma (RFC 9110, section 5.3)."""
         wanted = name.encode("latin-1")
-        found = [value for key, value in self.headers if key.lower() == wanted]
+        found = [value for key, value in self.headers if key == wanted]
         return b", ".join(found).decode("latin-1") if found else None
 
     @property

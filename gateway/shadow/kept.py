@@ -62,9 +62,10 @@ class Collected:
             self.complete = not message.get("more_body", False)
         elif kind == "http.response.start":
             self.status = message["status"]
-            self.headers = tuple((bytes(k), bytes(v)) for k, v in message.get("headers", ()))
-            if any(k.lower() == b"content-type" and _is_events(v) for k, v in self.headers):
-                self._give_up("stream")
+            self.headers = tuple([(k.lower(), v) for k, v in message.get("headers", ())])
+            for name, value in self.headers:
+                if name == b"content-type" and value.lower().startswith(b"text/event-stream"):
+                    self._give_up("stream")
         elif kind in _BEYOND:
             self._give_up("too_long")
 
@@ -75,10 +76,6 @@ class Collected:
     def answer(self, error: str | None = None) -> Answer:
         """Return it as a value."""
         return Answer(self.status, self.headers, b"".join(self._parts), error)
-
-
-def _is_events(content_type: bytes) -> bool:
-    return content_type.lower().startswith(b"text/event-stream")
 
 
 def _has_body(scope: Scope) -> bool:

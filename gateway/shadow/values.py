@@ -9,6 +9,8 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any, Final
 
+import orjson
+
 
 class Missing(Enum):
     """Stands for a value that isn't there."""
@@ -50,6 +52,11 @@ def read(body: bytes) -> Any:
 
     Raises NotJson, and RecursionError where it is nested too deeply.
     """
+    try:
+        # It takes a third of the time, and is stricter: whatever it refuses is read once more.
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        pass
     try:
         return json.loads(body)
     except json.JSONDecodeError as error:

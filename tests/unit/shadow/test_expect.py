@@ -120,7 +120,7 @@ def test_a_declared_cookie() -> None:
 
 def test_a_declared_header_is_compared_even_if_it_is_no_chosen_one() -> None:
     policy = Policy.of(CompareConfig(), [ExpectConfig(path="headers.x-new", legacy="missing")])
-    native = Answer(200, (*answer({}).headers, (b"X-New", b"1")), b"{}")
+    native = Answer(200, (*answer({}).headers, (b"x-new", b"1")), b"{}")
     assert compare(answer({}), native, policy).expected == ("headers.x-new",)
 
 
