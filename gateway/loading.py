@@ -224,6 +224,8 @@ def _wrong(scalar: Any) -> tuple[str, str] | None:
     """Say what is wrong with a scalar, and what to do; None where nothing is."""
     if isinstance(scalar, str) and not _is_text(scalar):
         return "half a surrogate pair is no text", "write the character itself"
+    if isinstance(scalar, str) and "\0" in scalar:
+        return "NUL is no character of a text", "remove it"
     if isinstance(scalar, int) and abs(scalar) > _LARGEST:
         return "the number is too large", f"use at most {_LARGEST:,}"
     if isinstance(scalar, TaggedScalar | Mapping | Sequence) and not isinstance(

@@ -46,6 +46,7 @@ def problem(file: Path) -> Problem:
         ("? 0x" + "f" * 5000 + "\n: 1", "the number is too large"),
         ('x: "\\ud800"', "half a surrogate pair is no text"),
         ('"\\ud800": 1', "half a surrogate pair is no text"),
+        ('x: "a\\0"', "NUL is no character of a text"),
         ("x: !!python/object:os.abort {}", "the tag !!python/object:os.abort has no meaning here"),
         ("x: !!binary '@@@'", "the tag !!binary has no meaning here"),
         ("x: !!set [1]", "the tag !!set has no meaning here"),
