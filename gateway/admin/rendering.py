@@ -17,19 +17,19 @@ class Json(JSONResponse):
         try:
             return _dumped(content)
         except ValueError:  # rare: so that thousands of routes aren't walked for nothing
-            return _dumped(_finite(content))
+            return _dumped(finite(content))
 
 
 def _dumped(content: Any) -> bytes:
     return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """Put null in the place of numbers that JSON doesn't know (RFC 8259, section 6)."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
+        return {key: finite(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
+        return [finite(each) for each in value]
     return value
