@@ -9,7 +9,7 @@ import re
 from datetime import date  # noqa: TC003 - Pydantic reads it
 from itertools import pairwise
 from typing import Annotated, Any, Literal, get_args
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -32,6 +32,19 @@ BodyMode = Literal["spool", "stream"]
 _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2: token
 _IDENTITY = re.compile(r"ip|principal|session:.+|(?:header|cookie):[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _STATE = re.compile(r"sqlite:///.|rediss?://.")
+#: Options of a Redis URL: what each may be, as a pattern and in words.
+_REDIS = {
+    "prefix": (".+", "a text"),
+    "db": ("[0-9]{1,9}", "a number"),
+    "username": (".+", "a text"),
+    "password": (".+", "a text"),
+    "ssl_ca_certs": (".+", "a file"),
+    "ssl_ca_path": (".+", "a folder"),
+    "ssl_certfile": (".+", "a file"),
+    "ssl_keyfile": (".+", "a file"),
+    "ssl_cert_reqs": ("required|optional|none", "required, optional or none"),
+    "ssl_check_hostname": ("true|false", "true or false"),
+}
 _ALL = 100
 _HOST = re.compile(r"(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*")
 
@@ -89,10 +102,33 @@ def _state(value: str) -> str:
         # Never the value itself: it may hold a password.
         message = (
             "must be sqlite:///path/to/state.db, redis://:password@host:6379/0 or rediss://… "
-            "(in a password %2F for /, %40 for @, %3A for :)"
+            "(in a password %2F for /, %40 for @, %3A for :, %3F for ?)"
         )
         raise ValueError(message)
+    if parts.scheme != "sqlite":
+        _redis(parts)
     return value
+
+
+def _redis(parts: SplitResult) -> None:
+    """Hold the path and the query of a Redis URL to what the client can use."""
+    # No value is told, nor a name that isn't known: a `?` in a password begins the query, too.
+    message = ""
+    if not re.fullmatch(r"/?[0-9]{0,9}", parts.path):
+        message = "the database in its path must be a number"
+    seen = set()
+    for name, value in parse_qsl(parts.query, keep_blank_values=True):
+        if name not in _REDIS:
+            message = f"its query can hold {', '.join(_REDIS)}; all else is the gateway's to choose"
+        elif name in seen:
+            message = f"{name} stands twice in its query"
+        elif name.startswith("ssl_") and parts.scheme != "rediss":
+            message = f"{name} needs rediss://"
+        elif not re.fullmatch(_REDIS[name][0], value):
+            message = f"{name} in its query must be {_REDIS[name][1]}"
+        seen.add(name)
+    if message:
+        raise ValueError(message)
 
 
 def _location(value: str) -> str:
@@ -578,7 +614,10 @@ class Config(_Model):
     state: StateUrl | None = None
     """Where overrides and their audit trail are kept: `sqlite:///path` (relative to this file) for
     the workers of one host, `redis://host/0?prefix=shop` for replicas. Default:
-    `sqlite:///.gateway/state.db`, made by the first command that overrides something."""
+    `sqlite:///.gateway/state.db`, made by the first command that overrides something. A Redis
+    URL's query can hold `prefix`, `db`, `username`, `password`; with `rediss://` also
+    `ssl_ca_certs`, `ssl_ca_path`, `ssl_certfile`, `ssl_keyfile`, `ssl_cert_reqs` (`required`,
+    `optional`, `none`) and `ssl_check_hostname` (`true`, `false`)."""
     mirror: MirrorConfig = MirrorConfig()
     """How much mirroring a worker bears."""
     observe: ObserveConfig = ObserveConfig()

@@ -16,6 +16,7 @@
     ├── WeakToken              (admin) the admin token is too short, or can't be read
     ├── CannotEdit             (editing) the config's text can't be changed by a program
     ├── FileBusy               (cli) another command has been changing the file for too long
+    ├── NotYaml                (reading) the config's text can't be read as YAML
     ├── StrangeAnswer          (cli) whoever answered is no gateway, or one of another version
     └── RequestRefused         one request can't be served; carries the HTTP status
         ├── QueueFull          503: the legacy pool and its queue are full

@@ -8,27 +8,28 @@ from __future__ import annotations
 import difflib
 import hashlib
 import os
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.comments import CommentedMap, CommentedSeq, TaggedScalar
 
 from gateway.config import Config
 from gateway.exceptions import ConfigError, Problem
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from gateway.reading import MAX_DEPTH, NotYaml, parse, read_bytes
 
 Location = tuple[str | int, ...]
 
+_VERSION = re.compile("[0-9]{1,9}")
 DEFAULT_PATH = "config/gateway.yaml"
 ENV_PREFIX = "GATEWAY_"
-_MAX_DEPTH = 40
+#: A config's values, each alias with all that it stands for; ten thousand rules have half.
+_MAX_VALUES = 250_000
+#: Whatever is counted here is less, and Python can write it (it refuses 4,300 digits).
+_LARGEST = 2**63
 #: Names with the prefix that are no settings.
 _NOT_SETTINGS = frozenset({"GATEWAY_CONFIG", "GATEWAY_URL"})
 
@@ -97,20 +98,48 @@ def load(
     with every problem found.
     """
     file = Path(path)
-    digest = digest_of_file(file)  # before the reading: what changes in between is seen later
-    data, lines = _read(file, text)
+    try:
+        content = read_bytes(file)
+        text = content.decode("utf-8") if text is None else text
+        tree = parse(text)
+    except FileNotFoundError:
+        hint = "name the file, or set GATEWAY_CONFIG"
+        raise _refused("missing-file", file, "no such file", hint) from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        what = f"can't be read: {reason}"
+        raise _refused("unreadable-file", file, what, "check the file") from None
+    except NotYaml as error:
+        raise _refused("yaml-syntax", file, str(error), error.next, error.line) from None
+    if tree is None:
+        hint = "at least `version: 1` is needed"
+        raise _refused("empty-file", file, "the file is empty", hint)
+    if not isinstance(tree, CommentedMap):
+        what = "the file is no mapping of keys"
+        raise _refused("yaml-syntax", file, what, "start with `version: 1`", 1)
+    source = Source(str(path))
+    data = _plain_values(tree, source)
     # Not through symbolic links: Kubernetes mounts a ConfigMap's file as one, and its target moves.
     absolute = file.absolute()
-    loaded = _validate(data, Source(str(path), lines), environ, absolute.parent)
-    return replace(loaded, file=absolute, digest=digest)
+    loaded = _validate(data, source, environ, absolute.parent)
+    return replace(loaded, file=absolute, digest=_digest(content))
+
+
+def _refused(code: str, file: Path, what: str, next_: str, line: int = 0) -> ConfigError:
+    where = f"{file}:{line}" if line else str(file)
+    return ConfigError([Problem(code, where, "", what, next_)])
 
 
 def digest_of_file(file: Path) -> bytes | None:
     """Return what tells one content of a file from another; None where it can't be read."""
     try:
-        return hashlib.blake2b(file.read_bytes()).digest()
+        return _digest(read_bytes(file))
     except OSError:
         return None
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.blake2b(content).digest()
 
 
 def load_mapping(data: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Loaded:
@@ -118,71 +147,100 @@ def load_mapping(data: Mapping[str, Any], environ: Mapping[str, str] = os.enviro
 
     Raises ConfigError with every problem found.
     """
-    return _validate(_plain(dict(data), (), {}, 0), Source("<mapping>"), environ, Path.cwd())
+    source = Source("<mapping>")
+    return _validate(_plain_values(data, source), source, environ, Path.cwd())
 
 
-def _read(file: Path, text: str | None) -> tuple[Any, dict[Location, int]]:
-    def fail(code: str, what: str, next_: str, line: int = 0) -> ConfigError:
-        where = f"{file}:{line}" if line else str(file)
-        return ConfigError([Problem(code, where, "", what, next_)])
+class _Unfit(Exception):
+    """A value that no config can hold."""
 
+    def __init__(self, location: Location, what: str, next_: str) -> None:
+        super().__init__(what)
+        self.location, self.what, self.next = location, what, next_
+
+
+def _plain_values(tree: Mapping[Any, Any], source: Source) -> dict[str, Any]:
+    """Copy `tree` to plain values, noting in `source` where each key stands (from 1)."""
+    copy = _Copy(source.lines)
     try:
-        text = file.read_text(encoding="utf-8") if text is None else text
-    except FileNotFoundError:
-        raise fail("missing-file", "no such file", "name the file, or set GATEWAY_CONFIG") from None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise fail("unreadable-file", f"can't be read: {reason}", "check the file") from None
-    try:
-        tree = YAML(typ="rt").load(StringIO(text))
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        # Only the key of a duplicate: its value could be a secret.
-        what = " ".join((error.problem or "not valid YAML").partition(" with value ")[0].split())
-        line = mark.line + 1 if mark else 0
-        hint = "keep one of them" if "duplicate" in what else "is the file complete?"
-        raise fail("yaml-syntax", what, hint, line) from None
-    except (YAMLError, ValueError) as error:
-        what = " ".join(str(error).split()) or "not valid YAML"
-        raise fail("yaml-syntax", what, "is the file complete?") from None
-    if tree is None:
-        raise fail("empty-file", "the file is empty", "at least `version: 1` is needed")
-    if not isinstance(tree, CommentedMap):
-        raise fail("yaml-syntax", "the file is no mapping of keys", "start with `version: 1`", 1)
-    lines: dict[Location, int] = {}
-    try:
-        return _plain(tree, (), lines, 0), lines
-    except RecursionError:
-        raise fail("yaml-syntax", "nested too deeply", "an alias that holds itself?") from None
+        return copy.mapping(tree, (), 0)
+    except _Unfit as unfit:
+        raise ConfigError(
+            [Problem("bad-value", source.where(unfit.location), "", unfit.what, unfit.next)]
+        ) from None
 
 
-def _plain(node: Any, location: Location, lines: dict[Location, int], depth: int) -> Any:
-    """Copy `node` to plain values, noting in `lines` where each key stands (from 1)."""
-    if depth > _MAX_DEPTH:
-        raise RecursionError
-    if isinstance(node, dict):
+class _Copy:
+    """Copies what ruamel gives to plain values, within bounds: aliases multiply what they name."""
+
+    def __init__(self, lines: dict[Location, int]) -> None:
+        self._lines = lines
+        self._count = 0
+
+    def mapping(self, node: Mapping[Any, Any], location: Location, depth: int) -> dict[str, Any]:
+        """Copy a mapping. Raises _Unfit."""
         result: dict[str, Any] = {}
         marks = getattr(getattr(node, "lc", None), "data", None) or {}
         for key, value in node.items():
-            here = (*location, str(key))
+            wrong = _wrong(key)
+            here = (*location, str(key) if wrong is None else "")
             if key in marks:
-                lines[here] = marks[key][0] + 1
-            result[str(key)] = _plain(value, here, lines, depth + 1)
+                self._lines[here] = marks[key][0] + 1
+            if wrong is not None:
+                raise _Unfit(here, *wrong)
+            result[str(key)] = self._value(value, here, depth + 1)
         return result
-    if isinstance(node, list | tuple):
-        marks = node.lc.data or {} if isinstance(node, CommentedSeq) else {}
-        items: list[Any] = []
-        for index, value in enumerate(node):
-            here = (*location, index)
-            if index in marks:
-                lines[here] = marks[index][0] + 1
-            items.append(_plain(value, here, lines, depth + 1))
-        return items
-    for plain in (bool, int, float, str):
-        if isinstance(node, plain):
-            # ruamel's scalars remember how they were written; the models want plain ones.
-            return plain(node)
-    return node
+
+    def _value(self, node: Any, location: Location, depth: int) -> Any:
+        self._count += 1
+        if self._count > _MAX_VALUES:
+            raise _Unfit(location, "there are too many values", "an alias of many aliases?")
+        if depth > MAX_DEPTH:
+            raise _Unfit(location, "nested too deeply", "an alias that holds itself?")
+        if isinstance(node, dict):
+            return self.mapping(node, location, depth)
+        if isinstance(node, list | tuple):
+            marks = node.lc.data or {} if isinstance(node, CommentedSeq) else {}
+            items: list[Any] = []
+            for index, value in enumerate(node):
+                here = (*location, index)
+                if index in marks:
+                    self._lines[here] = marks[index][0] + 1
+                items.append(self._value(value, here, depth + 1))
+            return items
+        if isinstance(node, TaggedScalar):
+            node = node.value
+        wrong = _wrong(node)
+        if wrong is not None:
+            raise _Unfit(location, *wrong)
+        for plain in (bool, int, float, str):
+            if isinstance(node, plain):
+                # ruamel's scalars remember how they were written; the models want plain ones.
+                return plain(node)
+        return node
+
+
+def _wrong(scalar: Any) -> tuple[str, str] | None:
+    """Say what is wrong with a scalar, and what to do; None where nothing is."""
+    if isinstance(scalar, str) and not _is_text(scalar):
+        return "half a surrogate pair is no text", "write the character itself"
+    if isinstance(scalar, str) and "\0" in scalar:
+        return "NUL is no character of a text", "remove it"
+    if isinstance(scalar, int) and abs(scalar) > _LARGEST:
+        return "the number is too large", f"use at most {_LARGEST:,}"
+    if isinstance(scalar, TaggedScalar | Mapping | Sequence) and not isinstance(
+        scalar, str | bytes
+    ):
+        return "only plain text can be a key", "write a name"
+    return None
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _validate(
@@ -246,7 +304,8 @@ def _apply_environment(
             continue
         source.variables[parts] = name
         if parts == ("version",):
-            data["version"] = int(environ[name]) if environ[name].isdigit() else environ[name]
+            number = _VERSION.fullmatch(environ[name])
+            data["version"] = int(number[0]) if number is not None else environ[name]
     return problems
 
 

@@ -5,17 +5,16 @@ somebody else has changed since (RFC 9110, section 13.1.1).
 """
 
 import asyncio
-import json
 import re
 import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from gateway.admin import views
+from gateway.admin.rendering import Json
 from gateway.changes import LONGEST_SECONDS, ChangeRefused, Wanted
 from gateway.config import Percent
 from gateway.control import Changed, Control, RevisionMismatch
@@ -68,7 +67,7 @@ class SetBody(_Body):
     """A cutover to set."""
 
     cutover: Annotated[str, AfterValidator(as_cutover)]
-    """`legacy`, `canary` or `native`; with `all` only `legacy`."""
+    """`legacy`, `shadow`, `canary`, `live` or `native`; with `all` only `legacy`."""
     weight: Percent | None = None
     """Percent of identities for native; only with `canary`."""
     seconds: Annotated[Duration, Field(le=LONGEST_SECONDS)] | None = None
@@ -241,34 +240,32 @@ def _told(changed: Changed, response: Response) -> dict[str, Any]:
     }
 
 
-async def _refused(_: Request, error: Exception) -> JSONResponse:
-    return JSONResponse({"detail": str(error)}, 422)
+async def _refused(_: Request, error: Exception) -> Json:
+    return Json({"detail": str(error)}, 422)
 
 
 async def _malformed(_: Request, error: Exception) -> Response:
     """Say what is wrong with a request, without repeating it: it may be no text at all."""
     wrong = error.errors() if isinstance(error, RequestValidationError) else ()
     detail = [{"loc": e["loc"], "msg": e["msg"], "type": e["type"]} for e in wrong]
-    # Escaped: a key of the body may hold half a surrogate pair, which UTF-8 can't.
-    text = json.dumps({"detail": detail})
-    return Response(text, 422, media_type="application/json")
+    return Json({"detail": detail}, 422)
 
 
-async def _forbidden(_: Request, error: Exception) -> JSONResponse:
+async def _forbidden(_: Request, error: Exception) -> Json:
     problems = [str(each) for each in getattr(error, "problems", ())]
-    return JSONResponse({"detail": "the config forbids it", "problems": problems}, 409)
+    return Json({"detail": "the config forbids it", "problems": problems}, 409)
 
 
-async def _mismatch(_: Request, error: Exception) -> JSONResponse:
-    return JSONResponse({"detail": str(error)}, 412)
+async def _mismatch(_: Request, error: Exception) -> Json:
+    return Json({"detail": str(error)}, 412)
 
 
-async def _conflict(_: Request, error: Exception) -> JSONResponse:
-    return JSONResponse({"detail": str(error)}, 409)
+async def _conflict(_: Request, error: Exception) -> Json:
+    return Json({"detail": str(error)}, 409)
 
 
-async def _down(_: Request, error: Exception) -> JSONResponse:
-    return JSONResponse({"detail": f"the store is down: {error}"}, 503)
+async def _down(_: Request, error: Exception) -> Json:
+    return Json({"detail": f"the store is down: {error}"}, 503)
 
 
 def make_api(control: Control, telemetry: Telemetry, guardrail: Guardrail) -> FastAPI:
@@ -280,6 +277,7 @@ def make_api(control: Control, telemetry: Telemetry, guardrail: Guardrail) -> Fa
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        default_response_class=Json,
     )
     app.state.control, app.state.telemetry = control, telemetry
     app.state.guardrail = guardrail

@@ -16,8 +16,8 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
 
+from gateway.admin.rendering import Json
 from gateway.exceptions import GatewayError
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ logger = logging.getLogger("gateway.admin")
 
 #: Largest body that an admin page reads, in bytes.
 MAX_BODY = 65_536
+#: Most digits of a length that are read: Python refuses 4,300 of them.
+_DIGITS = 20
 #: So many wrong tokens within a minute, from one address and from all, are told apart from luck.
 FAILURES_PER_ADDRESS, FAILURES = 10, 100
 WINDOW_SECONDS = 60.0
@@ -154,7 +156,7 @@ class Door:
             await self._refuse(scope, receive, headed, given)
             return
         length = _header(scope, b"content-length") or b"0"
-        if not length.isdigit() or int(length) > MAX_BODY:
+        if not length.isdigit() or len(length) > _DIGITS or int(length) > MAX_BODY:
             await _answer(413, "the body is too long")(scope, receive, headed)
             return
         await self._app(scope, _Bounded(receive), headed)
@@ -190,8 +192,8 @@ class _Bounded:
         return message
 
 
-def _answer(status: int, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    return JSONResponse({"detail": detail}, status, headers=headers)
+def _answer(status: int, detail: str, headers: dict[str, str] | None = None) -> Json:
+    return Json({"detail": detail}, status, headers=headers)
 
 
 def _with_headers(send: Send) -> Send:

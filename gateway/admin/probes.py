@@ -5,11 +5,12 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from starlette.responses import JSONResponse, Response
+from gateway.admin.rendering import Json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from starlette.responses import Response
     from starlette.types import Receive, Scope, Send
 
 _HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
@@ -38,13 +39,13 @@ async def serve_probe(
         await send({"type": "websocket.close", "code": 1000})
         return
     if path not in PAGES:
-        response = JSONResponse({"detail": "no such page"}, 404, headers=_HEADERS)
+        response = Json({"detail": "no such page"}, 404, headers=_HEADERS)
     elif scope["method"] not in ("GET", "HEAD"):
         headers = {**_HEADERS, "allow": "GET, HEAD"}
-        response = JSONResponse({"detail": "method not allowed"}, 405, headers=headers)
+        response = Json({"detail": "method not allowed"}, 405, headers=headers)
     elif path == "/healthy":
-        response = JSONResponse({"status": "healthy"}, headers=_HEADERS)
+        response = Json({"status": "healthy"}, headers=_HEADERS)
     else:
         status = 200 if phase is Phase.READY else 503
-        response = JSONResponse({"status": phase.value, **detail}, status, headers=_HEADERS)
+        response = Json({"status": phase.value, **detail}, status, headers=_HEADERS)
     await response(scope, receive, send)

@@ -89,9 +89,9 @@ class Status(BaseModel):
 
 
 class Entry(BaseModel):
-    """One line of the audit trail."""
+    """One line of the audit trail; `at` in seconds since the epoch, if it is a time at all."""
 
-    at: float
+    at: Any
     action: str
     route: str
     before: str

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import unquote, urlsplit
 
@@ -24,6 +23,7 @@ from gateway.cli.output import (
     UrlOption,
     chosen,
     fail,
+    local_time,
     out,
     print_json,
     report,
@@ -436,8 +436,7 @@ def _override_text(override: Override) -> str:
     name = "the kill switch" if override.route == ALL else override.route
     until = ""
     if override.expires is not None:
-        end = datetime.fromtimestamp(override.expires, UTC).astimezone()
-        until = f", until {end:%Y-%m-%d %H:%M}"
+        until = f", until {local_time(override.expires, '%Y-%m-%d %H:%M')}"
     reason = f": {override.reason}" if override.reason else ""
     return f"{name}: {override.text}, by {override.author or 'nobody named'}{until}{reason}"
 

@@ -7,7 +7,6 @@ import os
 import re
 import socket
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,6 +21,7 @@ from gateway.cli.output import (
     cell,
     chosen,
     fail,
+    local_time,
     out,
     print_json,
     shown,
@@ -271,14 +271,14 @@ def audit(
     for column in ("WHEN", "WHAT", "ROUTE", "CHANGE", "BY", "WHY"):
         table.add_column(column, overflow="fold")
     for entry in entries:
-        when = datetime.fromtimestamp(entry["at"], UTC).astimezone()
         cells = (
-            f"{when:%Y-%m-%d %H:%M:%S}",
+            local_time(entry["at"], "%Y-%m-%d %H:%M:%S"),
             entry["action"],
             entry["route"],
             f"{entry['before'] or 'nothing'} → {entry['after'] or 'the file'}",
             entry["author"],
             entry["reason"],
         )
-        table.add_row(*(cell(each) for each in cells))
+        # Not held to be texts: the store keeps what any version has written.
+        table.add_row(*(cell(str(each)) for each in cells))
     out.print(table)

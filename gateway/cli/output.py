@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -11,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from gateway.admin.rendering import finite
 from gateway.loading import default_path
 
 if TYPE_CHECKING:
@@ -63,6 +65,19 @@ def cell(text: str, style: str = "") -> Text:
     return Text(shown(text), style)
 
 
+def local_time(seconds: object, form: str) -> str:
+    """Write a time (seconds since the epoch) as it is here; `?` where it is none.
+
+    It comes from a store, or from another version.
+    """
+    if not isinstance(seconds, int | float):
+        return "?"
+    try:
+        return datetime.fromtimestamp(seconds, UTC).astimezone().strftime(form)
+    except (ValueError, OverflowError, OSError):  # NaN, or a year that no calendar has
+        return "?"
+
+
 def report(problems: Iterable[object]) -> None:
     """Write problems to stderr, one a line."""
     for problem in problems:
@@ -70,8 +85,8 @@ def report(problems: Iterable[object]) -> None:
 
 
 def print_json(data: Any) -> None:
-    """Write data to stdout as JSON."""
-    sys.stdout.write(json.dumps(data, indent=2, default=str) + "\n")
+    """Write data to stdout as JSON; what is no number is null."""
+    sys.stdout.write(json.dumps(finite(data), indent=2, default=str) + "\n")
 
 
 def fail(message: str, code: int = 2) -> NoReturn:

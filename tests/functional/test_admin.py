@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import socket
+import time
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -13,6 +15,8 @@ from flask import Flask
 from gateway import Gateway
 from gateway.admin.door import FAILURES_PER_ADDRESS, MAX_BODY, Failures
 from gateway.exceptions import ConfigError
+from gateway.overrides import Override
+from gateway.store import Change, Entry, SqliteStore
 from tests.functional.servers import serve
 
 if TYPE_CHECKING:
@@ -371,3 +375,42 @@ def test_the_openapi_document_names_every_page(url: str) -> None:
         document["servers"][0]["url"] + path if "servers" in document else path
         for path in document["paths"]
     }
+
+
+def test_what_json_cannot_say_is_shown_where_the_store_holds_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Another program, or another version, may have written it."""
+    monkeypatch.setenv("GATEWAY_TEST_TOKEN", TOKEN)
+    monkeypatch.setenv("GATEWAY_STATE", f"sqlite:///{tmp_path}/state.db")
+    half = "\ud800"
+    override = Override(
+        "GET /a", "canary", 5.0, "set", half, half, time.time(), None, "legacy"
+    )  # fmt: skip
+    entries = [Entry(at, "set", "GET /a", half, "", half, "") for at in (math.nan, math.inf, 1.0)]
+    store = SqliteStore(tmp_path / "state.db")
+    store.write(Change([override]))
+    for entry in entries:
+        store.note(entry)
+    store.close()
+    with serve(gateway()) as url:
+        answers = {page: httpx.get(f"{url}/-{page}", headers=RIGHT) for page in PAGES}
+        assert {page: each.status_code for page, each in answers.items()} == dict.fromkeys(
+            PAGES, 200
+        )
+        assert answers["/overrides"].json()["overrides"][0]["author"] == half
+        [row] = [r for r in answers["/status"].json()["routes"] if r["override"] is not None]
+        assert row["override"]["reason"] == half
+        told = answers["/audit"].json()["entries"]
+        assert [each["at"] for each in told[-3:]] == [1.0, None, None]
+        assert httpx.get(f"{url}/-/ready").status_code == 200
+
+
+@pytest.mark.parametrize("length", ["0" * 5000 + "34", "9" * 5000, "-1", ""])
+def test_a_length_that_is_no_plain_number_is_refused(url: str, length: str) -> None:
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as client:
+        head = f"POST /-/reload HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n"
+        client.sendall(f"{head}Content-Length: {length}\r\n\r\n".encode())
+        status = client.recv(4096).split(b" ", 2)[1]
+    assert status in (b"400", b"413")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -15,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gateway.changes import Wanted
-from gateway.cli.live import _seconds
+from gateway.cli.live import _seconds, audit
 from gateway.cli.remote import Remote, place
+from gateway.store import Entry, SqliteStore
 from tests.functional.live import APPS, CONFIG, RULES, TOKEN
 
 if TYPE_CHECKING:
@@ -272,3 +275,52 @@ def test_what_is_piped_is_neither_wrapped_nor_cut(folder: Path) -> None:
     for command in ("status", "audit"):
         done = gateway(folder, command, COLUMNS="40")
         assert f"{reason}" in done.stdout
+
+
+def _strange_entries(folder: Path) -> None:
+    """Write what no gateway writes."""
+    SqliteStore(folder / ".gateway" / "state.db").note(Entry(1.0, "set", "a", "", "", "", ""))
+    good = {"action": "set", "route": "a", "before": "", "after": "", "author": "", "reason": ""}
+    strange: list[dict[str, Any]] = [{"at": at} for at in (math.nan, 1e300, -1e15, "abc", None)]
+    strange += [{"at": 1.0, "author": "\ud800", "reason": None, "after": [], "action": 5}]
+    with contextlib.closing(sqlite3.connect(folder / ".gateway" / "state.db")) as store:
+        for each in strange:
+            row = ("a", json.dumps({**good, **each}))
+            store.execute("INSERT INTO audit (route, entry) VALUES (?, ?)", row)
+        store.commit()
+
+
+def test_an_audit_shows_whatever_the_store_holds(folder: Path) -> None:
+    _strange_entries(folder)
+    done = gateway(folder, "audit")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()[1:]
+    assert [line.split()[0] for line in lines[1:6]] == ["?"] * 5
+    assert "\\ud800" in lines[0]
+    told = json.loads(gateway(folder, "audit", "--json").stdout, parse_constant=pytest.fail)
+    assert [each["at"] for each in told["entries"]] == [1.0, None, "abc", -1e15, 1e300, None, 1.0]
+
+
+@pytest.mark.parametrize("at", ["1e300", "NaN", "-1e15", "null", '"abc"'])
+def test_an_audit_shows_whatever_a_gateway_answers(
+    capsys: pytest.CaptureFixture[str], at: str
+) -> None:
+    entry = (
+        f'{{"at":{at},"action":"set","route":"\\ud800","before":"","after":"","author":"",'
+        '"reason":""}'
+    )
+    with answering(200, f'{{"entries":[{entry}]}}'.encode()) as url:
+        audit(url=url, limit=5)
+    [_, line] = capsys.readouterr().out.splitlines()
+    assert line.split()[:3] == ["?", "set", "\\ud800"]
+
+
+def test_an_override_that_ends_in_no_year_is_explained(folder: Path) -> None:
+    assert gateway(folder, "set", "a", "native").returncode == 0
+    with contextlib.closing(sqlite3.connect(folder / ".gateway" / "state.db")) as store:
+        store.execute("""UPDATE state SET held = json_set(held, '$.overrides[0].expires', 1e18)""")
+        store.commit()
+    for words in (("match", "GET", "/a"), ("status",), ("routes",)):
+        done = gateway(folder, *words)
+        assert "Traceback" not in done.stderr, words
+        assert done.returncode == 0, done.stderr
