@@ -67,10 +67,10 @@ def test_check_speaks_json() -> None:
 @pytest.mark.parametrize("command", ["serve", "routes", "demo"])
 def test_a_wrong_config_never_serves(command: str) -> None:
     extra = ("--port", "0")
-    words = (command, str(BROKEN / "not-built.yaml"), *(extra if command != "routes" else ()))
+    words = (command, str(BROKEN / "selectors.yaml"), *(extra if command != "routes" else ()))
     done = gateway(*words)
     assert done.returncode == 2
-    assert "isn't built yet" in done.stderr
+    assert "a rule needs exactly one of" in done.stderr
     assert "Traceback" not in done.stderr
 
 
