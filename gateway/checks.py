@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass, field
+from itertools import product
 from typing import TYPE_CHECKING
 
-from gateway.routing import AUTOMATIC, SAFE, Coverage, native_template, scope_of
+from gateway.routing import AUTOMATIC, SAFE, Coverage, host_matches, native_template, scope_of
 from gateway.templates import Template, parse_any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import date
 
-    from gateway.config import Config
+    from gateway.config import Auth, Config
     from gateway.exceptions import Problem
     from gateway.loading import Source
     from gateway.routing import Route, RouteTable, Rule
@@ -81,7 +82,10 @@ class _Checks:
         self._check_prefix_taken()
         self._check_rules(routes)
         self._check_default_hooks(routes)
-        self._check_default_auth(routes)
+        self._check_self_guards(routes)
+        self._check_default_auth()
+        self._check_automatic(routes)
+        self._check_tester(routes)
         self._check_websockets()
         self._check_catch_alls()
         return self.problems
@@ -183,7 +187,7 @@ class _Checks:
             return
         self._check_partners(rule, claims)
         self._check_auth(rule)
-        self._check_self_guards(rule, claims)
+        self._check_unlisted_head(rule)
         self._check_hooks(rule, claims)
         self._check_converters(rule, claims)
 
@@ -283,24 +287,6 @@ class _Checks:
                     warning=True,
                 )
 
-    def _check_self_guards(self, rule: Rule, claims: Claims) -> None:
-        """Refuse to move a view that may guard itself, until the rule says who does then."""
-        if rule.config.auth is not None:
-            return
-        for route in claims.moved:
-            if route.legacy is None or route.method in AUTOMATIC:
-                continue
-            found = self.legacy.guards(route.legacy, route.method).view
-            if found:
-                self._report(
-                    "may-guard-itself",
-                    rule,
-                    "",
-                    f"{route.id}: the legacy view may guard itself, which a native handler doesn't "
-                    f"inherit: it {_listing(list(found))}",
-                    "say `auth: shared`, `auth: native` or `auth: none`",
-                )
-
     def _check_auth(self, rule: Rule) -> None:
         auth = rule.config.auth or self.config.defaults.auth
         if auth == "shared" and self.config.auth is None:
@@ -350,21 +336,87 @@ class _Checks:
                     _SKIP_HOOKS,
                 )
 
-    def _check_default_auth(self, routes: Sequence[Route]) -> None:
+    def _check_self_guards(self, routes: Sequence[Route]) -> None:
+        """Refuse to move a view that may guard itself, until somebody says who does then."""
+        reported: set[tuple[str, str | None, str]] = set()
         for route in routes:
-            if route.rule is not None or route.cutover == "legacy" or route.legacy is None:
+            place = (route.label, route.host, route.rule.id if route.rule else "")
+            if route.cutover == "legacy" or not route.unguarded:
                 continue
-            found = self.legacy.guards(route.legacy, route.method).view
-            if found and route.method not in AUTOMATIC and self.config.defaults.auth is None:
-                self.problems.append(
-                    self.source.problem(
-                        "may-guard-itself",
-                        ("defaults", "cutover"),
-                        f"{route.id}: the legacy view may guard itself, which a native handler "
-                        f"doesn't inherit: it {_listing(list(found))}",
-                        "give it a rule that says `auth:`",
-                    )
+            # What says who guards GET says it of these, too.
+            implied = route.legacy is None or route.method in AUTOMATIC
+            if implied and place in reported:
+                continue
+            reported.add(place)
+            view = "the legacy view" if route.legacy is not None else "a legacy view of this path"
+            what = (
+                f"{route.id}: {view} may guard itself, which a native handler doesn't inherit: "
+                f"it {_listing(list(route.unguarded))}"
+            )
+            if route.rule is not None:
+                next_ = "say `auth: shared`, `auth: native` or `auth: none`"
+                self._report("may-guard-itself", route.rule, "", what, next_)
+                continue
+            location: tuple[str, ...] = ("defaults", "cutover")
+            next_ = "give it a rule that says `auth:`"
+            if route.legacy is None:
+                location, next_ = ("routes",), f"{next_}, or `cutover: legacy`"
+            self.problems.append(self.source.problem("may-guard-itself", location, what, next_))
+
+    def _check_automatic(self, routes: Sequence[Route]) -> None:
+        """Refuse a HEAD that isn't guarded as the GET is whose handler serves it; OPTIONS alike."""
+        alike: dict[tuple[str, str], list[Route]] = {}
+        for route in routes:
+            if route.method == "GET" or route.method in AUTOMATIC:
+                domain = route.legacy.host if route.legacy is not None else ""
+                alike.setdefault((route.label, domain), []).append(route)
+        found: dict[tuple[str, str | None], tuple[Route, Route]] = {}
+        for group in alike.values():
+            for host in dict.fromkeys(route.host for route in group):
+                picked = _picked(group, (host or "").replace("*", "any"))
+                gets = [each for each in picked if each.method == "GET" and _is_said(each.auth)]
+                for get, other in product(gets, picked):
+                    if not _follows(other, get):
+                        found.setdefault((other.id, other.host), (other, get))
+        for other, get in found.values():
+            rule = other.rule or get.rule
+            what = f"{other.id}: GET has `auth: {get.auth}`, this method has it not"
+            if rule is not None:
+                next_ = "say `auth:` here, too"
+                if other.rule is None:
+                    next_ = f"name {other.method} in a rule that says `auth:`"
+                self._report("auth-differs", rule, "", what, next_)
+
+    def _check_unlisted_head(self, rule: Rule) -> None:
+        """Do the same where nobody knows which routes a rule is about."""
+        config = rule.config
+        methods = config.methods or ()
+        if not self.native.opaque or "HEAD" not in methods or "GET" in methods or config.auth:
+            return
+        for other in self.rules:
+            if _is_said(other.config.auth) and _meet(rule, other):
+                what = f"{other.id!r} has `auth: {other.config.auth}`, this rule's HEAD has it not"
+                self._report("auth-differs", rule, "", what, "say `auth:` here, too")
+                return
+
+    def _check_tester(self, routes: Sequence[Route]) -> None:
+        if self.config.tester is None:
+            return
+        shut = [each for each in routes if each.unguarded and each.coverage is Coverage.BOTH]
+        names = _written(shut) or [each.id for each in shut]
+        if names:
+            self.problems.append(
+                self.source.problem(
+                    "not-testable",
+                    ("tester",),
+                    f"no tester reaches native on {_listing(names, len(names))}: the legacy view "
+                    "may guard itself",
+                    "give them a rule that says `auth:`",
+                    warning=True,
                 )
+            )
+
+    def _check_default_auth(self) -> None:
         if self.config.defaults.auth == "shared" and self.config.auth is None:
             self.problems.append(
                 self.source.problem(
@@ -449,6 +501,37 @@ class _Checks:
                         )
                     )
                     break
+
+
+def _is_said(auth: Auth | None) -> bool:
+    return auth in ("shared", "native")
+
+
+def _picked(routes: Iterable[Route], host: str) -> list[Route]:
+    """Return the routes that hold for a host, one per method and legacy view."""
+    found: dict[tuple[str, int], Route] = {}
+    for route in routes:
+        view = id(route.legacy.ref) if route.legacy is not None else 0
+        if host_matches(route.host, host):
+            found.setdefault((route.method, view), route)
+    return list(found.values())
+
+
+def _follows(other: Route, get: Route) -> bool:
+    """Tell whether HEAD or OPTIONS lets in nobody whom GET turns away, or says who may come."""
+    if other.method == "GET" or (other.rule is not None and other.rule.config.auth is not None):
+        return True
+    if other.method == "OPTIONS" and (other.native != get.native or other.cutover == "legacy"):
+        return True
+    return (other.auth, other.requires) == (get.auth, get.requires)
+
+
+def _meet(one: Rule, two: Rule) -> bool:
+    """Tell whether two rules over unlisted routes could claim the same path."""
+    if one.template is None or two.template is None:
+        return False
+    first, second = one.template, two.template
+    return first.overlaps(second) or first.below(second) or second.below(first)
 
 
 def _written(routes: Iterable[Route]) -> list[str]:

@@ -28,7 +28,7 @@ from gateway.routing import (
 from gateway.templates import Template, parse_any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from datetime import date
 
     from gateway.config import Config, Cutover, DefaultsConfig, FailoverConfig, GuardrailConfig
@@ -129,6 +129,10 @@ class _Compiler:
         for endpoint, template in self.natives:
             if endpoint.kind == "route":
                 self.partners[template.segments].append(endpoint)
+        self.views = legacy.endpoints()
+        self.by_place: dict[tuple[str, ...], list[LegacyEndpoint]] = defaultdict(list)
+        for each in self.views:
+            self.by_place[each.template.segments].append(each)
         self.claims = {rule.index: Claims() for rule in self.rules}
         self.collisions: dict[tuple[int, int], str] = {}
 
@@ -137,7 +141,7 @@ class _Compiler:
         by_native: dict[NativeKey, Unit] = {}
         routes: list[Route] = []
         paired: set[tuple[str, ...]] = set()
-        legacy_endpoints = self.legacy.endpoints()
+        legacy_endpoints = self.views
         seen: set[tuple[tuple[str, ...], str]] = set()
         for endpoint in legacy_endpoints:
             for method in sorted(endpoint.methods):
@@ -299,6 +303,11 @@ class _Compiler:
         if coverage is Coverage.BOTH and cutover not in UNMOVED:
             failover, circuit = _precautions(said, defaults)
         sticky = (said.sticky if said is not None else None) or defaults.sticky
+        unguarded: tuple[str, ...] = ()
+        may_move = cutover != "legacy" or self.config.tester or spot.method == "OPTIONS"
+        if has_native and may_move and (said or defaults).auth is None:
+            flagged = rule is not None or defaults.cutover == "native"
+            unguarded = self._self_guards(spot, native, flagged=flagged)
         return Route(
             method=spot.method,
             label=spot.template.label,
@@ -312,6 +321,7 @@ class _Compiler:
             circuit=circuit,
             mirroring=_mirroring(said, cutover, spot.method, coverage),
             guardrail=_guardrail(said, defaults) if coverage is Coverage.BOTH else None,
+            unguarded=unguarded,
             threshold=round(weight * 100),
             sticky=sticky,
             reads_session=cutover == "canary" and any(s.startswith("session:") for s in sticky),
@@ -325,6 +335,48 @@ class _Compiler:
             native_opaque=opaque_native,
             template=native_template(native) if native is not None else None,
         )
+
+    def _self_guards(
+        self, spot: _Spot, native: NativeEndpoint | None, *, flagged: bool
+    ) -> tuple[str, ...]:
+        """Return what may guard the legacy views whose callers native would answer."""
+        if spot.legacy is not None:
+            found = self.legacy.self_guards(spot.legacy, spot.method)
+            if found:
+                return found
+        for endpoint, methods in self._replaced(spot, native, flagged=flagged):
+            for method in sorted(endpoint.methods & methods):
+                found = self.legacy.self_guards(endpoint, method)
+                if found:
+                    return found
+        return ()
+
+    def _replaced(
+        self, spot: _Spot, native: NativeEndpoint | None, *, flagged: bool
+    ) -> Iterator[tuple[LegacyEndpoint, frozenset[str]]]:
+        """Yield the views besides the spot's own that its native handler stands in for.
+
+        One handler may serve several methods, HEAD is served by that for GET, and a route of
+        native's own is taken from a wider one.
+        """
+        named = ANY_METHOD if spot.method == "*" else frozenset(spot.method.split(","))
+        if "HEAD" in named:
+            named |= {"GET"}
+        shared = named
+        if native is not None and native.kind == "route" and spot.method != "HEAD":
+            shared = ANY_METHOD if native.methods is None else native.methods
+        if spot.legacy is None or spot.method in AUTOMATIC:
+            for endpoint in self.by_place.get(spot.template.segments, ()):
+                yield endpoint, shared
+        if spot.legacy is not None:
+            return
+        for endpoint in self.views:
+            theirs = spot.method in endpoint.methods
+            wider = spot.template.rank < endpoint.template.rank
+            # Until it is flagged, the wider view answers what it knows.
+            if wider and (flagged or not theirs) and spot.template.overlaps(endpoint.template):
+                alone = theirs and spot.method not in AUTOMATIC
+                yield endpoint, named if alone else shared
 
     def _override(self, route: str, rule: Rule | None) -> Override | None:
         """Return the override that holds for a route: its own, else its rule's."""

@@ -608,7 +608,8 @@ class Config(_Model):
     auth: AuthConfig | None = None
     """The shared guard; needed where a route says `auth: shared`."""
     tester: TesterConfig | None = None
-    """Callers that may pick the side; default nobody."""
+    """Callers that may pick the side; default nobody. Native is never picked for a view that may
+    guard itself, until its rule says `auth:`."""
     admin: AdminConfig = AdminConfig()
     """The gateway's own pages."""
     state: StateUrl | None = None

@@ -95,7 +95,8 @@ def decide(match: Match, scope: Scope, policy: Policy, caller: Caller = NOBODY) 
             return _PLAIN[Backend.LEGACY, Reason.KILL_SWITCH]
         if policy.tester is not None and match.forced is None:
             picked = _tester(scope, policy.tester, caller)
-            if picked is not None:
+            # What no rule may move without `auth:`, no tester may either.
+            if picked is not None and not (picked is Backend.NATIVE and route.unguarded):
                 return _PLAIN[picked, Reason.TESTER]
     if match.forced is not None:
         return _PLAIN[match.forced]

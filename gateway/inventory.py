@@ -94,6 +94,13 @@ class LegacyRoutes(Protocol):
         """
         ...
 
+    def self_guards(self, endpoint: LegacyEndpoint, method: str) -> tuple[str, ...]:
+        """Say what the view itself may do to turn callers away; the `view` of `guards`.
+
+        Empty where the framework answers the method without asking the view.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class NativeEndpoint:
@@ -168,6 +175,10 @@ class OpaqueLegacy:
     def guards(self, endpoint: LegacyEndpoint | None, method: str) -> Guards:  # noqa: ARG002
         """Return nothing: it can't be known."""
         return Guards()
+
+    def self_guards(self, endpoint: LegacyEndpoint, method: str) -> tuple[str, ...]:  # noqa: ARG002
+        """Return nothing: it can't be known."""
+        return ()
 
 
 class NoNative:

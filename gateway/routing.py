@@ -170,6 +170,8 @@ class Route:
     its identity may lie in the Flask session. `overridden`: an override says so, not the file.
     `failover` and `circuit` are None where they are off, or where legacy has no such route;
     `mirroring` where nothing is mirrored, `guardrail` where nobody looks after the route.
+    `unguarded` is what guards the callers of the legacy view and would be lost, where native could
+    answer them and nobody has said `auth:`; the route may not be moved then.
     """
 
     method: str
@@ -195,6 +197,7 @@ class Route:
     circuit: CircuitConfig | None = None
     mirroring: Mirroring | None = None
     guardrail: GuardrailConfig | None = None
+    unguarded: tuple[str, ...] = ()
     template: Template | None = field(default=None, repr=False)
 
     @property
@@ -356,6 +359,10 @@ class RouteTable:
             backend = wanted.forced[0]
         else:
             backend = LEADS[route.cutover] if route is not None else Backend.LEGACY
+        if backend is Backend.NATIVE:
+            own = self._match(scope, "OPTIONS", path)
+            if _must_be_guarded(own.route, route):
+                return own
         return Match(route, (backend, Reason.PREFLIGHT))
 
     def _match(self, scope: Scope, method: str, path: str) -> Match:
@@ -488,6 +495,17 @@ class RouteTable:
             if match.forced is None and match.route and match.route.cutover not in UNMOVED:
                 methods.add(method)
         return frozenset(methods)
+
+
+def _must_be_guarded(options: Route | None, asked: Route | None) -> bool:
+    """Tell whether a preflight would run a native handler that isn't for everybody.
+
+    A framework's answer to OPTIONS opens nothing; a handler that somebody has written may.
+    """
+    if options is None or options.native is None or options.native.kind != "route":
+        return False
+    shared = options.auth == "shared" or (asked is not None and asked.auth == "shared")
+    return shared or bool(options.unguarded)
 
 
 def _catches_all(route: Route) -> bool:

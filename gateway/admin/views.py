@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from gateway.observe.tally import HISTORY_SECONDS, Line, Moment, Totals, percentile, totals
 from gateway.overrides import ALL
-from gateway.routing import AUTOMATIC
+from gateway.routing import AUTOMATIC, Coverage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,14 +25,33 @@ RATE_SECONDS = 10
 
 
 def listed(snapshot: Snapshot) -> list[Route]:
-    """Return the routes worth a row: no automatic methods, each once, in the order of paths."""
+    """Return the routes worth a row, each once, in the order of paths.
+
+    HEAD and OPTIONS are worth one where native could serve them and not as it serves the others.
+    """
     kept: dict[tuple[str, str, str], Route] = {}
+    held: set[tuple[str, str, object]] = set()
     for route in snapshot.table.routes:
-        if route.method in AUTOMATIC:
-            continue
-        host = route.host or (route.legacy.host if route.legacy else "")
-        kept.setdefault((route.label, route.method, host), route)
+        if route.method not in AUTOMATIC:
+            kept.setdefault((route.label, route.method, _host(route)), route)
+            held.add((route.label, _host(route), _holding(route)))
+    for route in snapshot.table.routes:
+        if route.method in AUTOMATIC and route.coverage is not Coverage.ONLY_LEGACY:
+            get = kept.get((route.label, "GET", _host(route)))
+            same = {(route.label, _host(route), _holding(get))} if get is not None else held
+            if (route.label, _host(route), _holding(route)) not in same:
+                kept.setdefault((route.label, route.method, _host(route)), route)
     return [kept[key] for key in sorted(kept)]
+
+
+def _host(route: Route) -> str:
+    return route.host or (route.legacy.host if route.legacy else "")
+
+
+def _holding(route: Route) -> object:
+    """Return what holds for a route, to be compared: its cutover, its rule, who may come."""
+    rule = route.rule.index if route.rule is not None else None
+    return route.cutover, route.threshold, rule, route.auth, route.requires
 
 
 def route_row(route: Route) -> dict[str, Any]:
@@ -41,7 +60,7 @@ def route_row(route: Route) -> dict[str, Any]:
         "route": route.id,
         "method": route.method,
         "path": route.label,
-        "host": route.host or (route.legacy.host if route.legacy else ""),
+        "host": _host(route),
         "legacy": route.legacy.endpoint if route.legacy else "",
         "native": route.native.name if route.native else "any" if route.native_opaque else "",
         "coverage": route.coverage.value,

@@ -8,7 +8,7 @@ from flask import Flask
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import RequestRedirect
 
-from gateway.flask.self_guards import evidence, refuses
+from gateway.flask.self_guards import Evidence, evidence, refuses
 from gateway.inventory import Guards, LegacyAnswer, LegacyEndpoint, Scope
 from gateway.templates import parse_flask
 
@@ -43,6 +43,7 @@ class FlaskRoutes:
         self.app = app
         self.by_host = _depends_on_host(app)
         self._answers: dict[int, LegacyAnswer] = {}
+        self._found: dict[tuple[str, str], tuple[Evidence, ...]] = {}
         # Without hosts every request binds the same way, so that one adapter serves them all.
         self._adapter: MapAdapter | None = None
         if not self.by_host:
@@ -112,7 +113,6 @@ class FlaskRoutes:
     def guards(self, endpoint: LegacyEndpoint | None, method: str) -> Guards:
         """Say what guards an endpoint; user code is read, never run."""
         app = self.app
-        view = app.view_functions.get(endpoint.endpoint) if endpoint is not None else None
         names: list[str | None] = [None]
         blueprint = endpoint.blueprint if endpoint is not None else ""
         while blueprint:
@@ -125,7 +125,7 @@ class FlaskRoutes:
         ]
         middleware = [(_qualified(each), each) for each in _middleware(app)]
         around = [*middleware, *hooks]
-        found = evidence(view, method) if view is not None else ()
+        found = self._evidence(endpoint, method) if endpoint is not None else ()
         refusing = [name for name, each in around if refuses(each)]
         refusing += [str(each) for each in found if each.refuses]
         return Guards(
@@ -135,6 +135,20 @@ class FlaskRoutes:
             refusing=frozenset(refusing),
             harmless=frozenset(name for name, _ in around if name.startswith(_HARMLESS)),
         )
+
+    def self_guards(self, endpoint: LegacyEndpoint, method: str) -> tuple[str, ...]:
+        """Say what the view itself may do to turn callers away; user code is read, never run."""
+        return tuple(str(each) for each in self._evidence(endpoint, method))
+
+    def _evidence(self, endpoint: LegacyEndpoint, method: str) -> tuple[Evidence, ...]:
+        # Flask answers OPTIONS itself, after its hooks, unless the view has asked for it.
+        if method == "OPTIONS" and getattr(endpoint.ref, "provide_automatic_options", False):
+            return ()
+        key = (endpoint.endpoint, method)
+        if key not in self._found:
+            view = self.app.view_functions.get(endpoint.endpoint)
+            self._found[key] = evidence(view, method) if view is not None else ()
+        return self._found[key]
 
     def _bind(self, scope: Scope) -> MapAdapter | None:
         return self.app.create_url_adapter(self.app.request_class(_host_environ(scope)))

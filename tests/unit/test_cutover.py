@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
-from flask import Flask
+from flask import Flask, abort
 
 from gateway import Gateway
 from gateway import cutover as deciding
@@ -171,6 +171,26 @@ def test_a_tester_may_test_a_route_that_no_rule_moves() -> None:
     policy = Policy(tester=TESTER)
     assert side(decided(gate, policy, headers=asking("native"))) == ("native", "tester")
     assert side(decided(gate, policy, headers=asking("legacy"))) == ("legacy", "tester")
+
+
+def test_a_tester_does_not_open_what_no_rule_may_move_without_saying_auth(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TESTER_SECRET", "open sesame")
+    flask, native = apps()
+    flask.view_functions["/both"] = lambda: abort(401)
+    config: dict[str, Any] = {"version": 1, "tester": {"secret_env": "TESTER_SECRET"}}
+    gate = Gateway(flask, native, config)
+    policy = gate.snapshots.current.policy
+    for method in ("GET", "HEAD"):
+        asked = {**scope(headers=asking("native")), "method": method}
+        assert side(decide(gate.table.match(asked), asked, policy)) == ("legacy", "both")
+    warned = [each for each in gate.snapshots.current.warnings if each.code == "not-testable"]
+    assert len(warned) == 1
+    assert "GET /both" in warned[0].what
+    said = {"path": "/both", "cutover": "legacy", "auth": "none"}
+    gate = Gateway(flask, native, {**config, "routes": [said]})
+    assert side(decided(gate, policy, headers=asking("native"))) == ("native", "tester")
 
 
 # -- the canary -----------------------------------------------------------------------------------

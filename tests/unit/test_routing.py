@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from fastapi import APIRouter, FastAPI
-from flask import Blueprint, Flask
+from flask import Blueprint, Flask, abort, request
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount
 
 from gateway import ConfigError, Gateway
+from gateway.admin.views import listed
 from gateway.cutover import decide
 
 if TYPE_CHECKING:
@@ -711,3 +712,118 @@ def test_a_route_is_called_by_method_and_template_in_one_syntax() -> None:
     gate = gateway(legacy_app("/users/<int:id>", "/f/<path:p>"), native_app("/n/{x:int}"))
     ids = {route.id for route in gate.table.routes}
     assert {"GET /users/{id}", "GET /f/{p:path}", "GET /n/{x}"} <= ids
+
+
+# -- who guards HEAD and OPTIONS ------------------------------------------------------------------
+
+
+def guarded_app(**options: Any) -> Flask:
+    app = Flask("legacy")
+
+    def view() -> str:
+        if not request.authorization:
+            abort(401)
+        return "legacy"
+
+    app.add_url_rule("/secret", "secret", view, **options)
+    return app
+
+
+def every_method(*paths: str) -> FastAPI:
+    app = FastAPI()
+    for path in paths:
+        app.add_api_route(path, lambda: "native", methods=["GET", "HEAD", "OPTIONS"])
+    return app
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_view_that_guards_itself_is_not_moved_by_its_head_either(method: str) -> None:
+    found = errors(guarded_app(), native_app("/secret"), {"path": "/secret", "methods": [method]})
+    assert codes(found) == ["may-guard-itself"]
+    assert f"{method} /secret" in found[0]
+
+
+def test_options_that_the_view_answers_itself_is_guarded_by_it_flask_s_own_is_not() -> None:
+    own = guarded_app(methods=["GET", "OPTIONS"], provide_automatic_options=False)
+    native = native_app("/secret", "OPTIONS /secret")
+    rule = {"path": "/secret", "methods": ["OPTIONS"]}
+    assert codes(errors(own, native, rule)) == ["may-guard-itself"]
+    assert serves(gateway(guarded_app(), native, rule), "/secret", "OPTIONS") == "native rule"
+
+
+def test_a_handler_for_several_methods_opens_none_of_them() -> None:
+    together = every_method("/secret")
+    rule = {"path": "/secret", "methods": ["OPTIONS"]}
+    assert codes(errors(guarded_app(), together, rule)) == ["may-guard-itself"]
+    alone = FastAPI()
+    alone.add_api_route("/secret", lambda: "native", methods=["GET", "PUT"])
+    found = errors(guarded_app(), alone)
+    assert codes(found) == ["may-guard-itself"]
+    assert "PUT /secret" in found[0]
+    closed = gateway(guarded_app(), alone, {"path": "/secret", "cutover": "legacy"})
+    assert serves(closed, "/secret", "PUT") == "legacy rule"
+
+
+def test_a_native_route_taken_from_a_wider_view_that_guards_itself_has_to_say_auth() -> None:
+    flask = Flask("legacy")
+    flask.add_url_rule("/<path:rest>", "wide", lambda rest: abort(401))
+    native = native_app("/new")
+    assert codes(errors(flask, native, {"path": "/new"})) == ["may-guard-itself"]
+    assert serves(gateway(flask, native, {"path": "/new", "auth": "none"}), "/new") == "native rule"
+
+
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS"])
+@pytest.mark.parametrize("auth", ["shared", "native"])
+def test_a_rule_for_head_or_options_says_auth_where_that_of_get_does(
+    method: str, auth: str
+) -> None:
+    sides = legacy_app("/x"), every_method("/x")
+    get = {"path": "/x", "methods": ["GET"], "auth": auth}
+    other: dict[str, Any] = {"path": "/x", "methods": [method]}
+    key = {"auth": {"dependency": "tests.apps.guards:verify_token", "id": "sub"}}
+    with pytest.raises(ConfigError) as caught:
+        gateway_of(*sides, get, other, **key)
+    assert [each.code for each in caught.value.problems if not each.warning] == ["auth-differs"]
+    for rules in ((get, {**other, "auth": auth}), ({**get, "methods": None},)):
+        gate = gateway_of(*sides, *rules, **key)
+        held = [each for each in gate.table.routes if each.id in ("GET /x", f"{method} /x")]
+        assert [each.auth for each in held] == [auth, auth]
+
+
+def test_unlisted_apps_have_the_head_of_a_guarded_get_guarded_too() -> None:
+    rules = {"prefix": "/", "auth": "native"}, {"path": "/x", "methods": ["HEAD"]}
+    with pytest.raises(ConfigError) as caught:
+        gateway_of(wsgi, asgi, *rules)
+    assert [each.code for each in caught.value.problems if not each.warning] == ["auth-differs"]
+
+
+def test_a_preflight_runs_no_handler_past_the_shared_guard() -> None:
+    key = {"auth": {"dependency": "tests.apps.guards:verify_token", "id": "sub"}}
+    gate = gateway_of(legacy_app("/x"), every_method("/x"), {"path": "/x", "auth": "shared"}, **key)
+    asked = scope("/x", "OPTIONS")
+    asked["headers"] += [(b"origin", b"https://a.test"), (b"access-control-request-method", b"GET")]
+    match = gate.table.match(asked)
+    assert match.forced is None
+    assert match.route is not None
+    assert match.route.auth == "shared"
+
+
+def test_head_and_options_have_a_row_where_they_differ_from_get() -> None:
+    get, head = {"path": "/x", "methods": ["GET"]}, {"path": "/x", "methods": ["HEAD"]}
+    sides = legacy_app("/x"), native_app("/x")
+    rows = {
+        name: [each.id for each in listed(gateway(*sides, *rules).snapshots.current)]
+        for name, rules in {
+            "alike": (get,),
+            "other cutover": (get, {**head, "cutover": "legacy"}),
+            "other auth": (get, {**head, "auth": "none"}),
+        }.items()
+    }
+    assert "HEAD /x" not in rows["alike"]
+    assert "HEAD /x" in rows["other cutover"]
+    assert "HEAD /x" in rows["other auth"]
+
+
+def gateway_of(legacy: Any, native: Any, *rules: dict[str, Any], **config: Any) -> Gateway:
+    routes = [{"cutover": "native", "hooks": "skip", **rule} for rule in rules]
+    return Gateway(legacy, native, {"version": 1, "routes": routes, **config})
