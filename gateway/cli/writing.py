@@ -13,6 +13,7 @@ from gateway.editing import CannotEdit, add_rule, set_kill_switch, set_rule
 from gateway.exceptions import ConfigError
 from gateway.loading import digest_of_file, load
 from gateway.overrides import ALL, Held, said, written
+from gateway.reading import read_bytes
 from gateway.routing import AUTOMATIC
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def write(wanted: Wanted, path: Path) -> dict[str, Any]:
 
 
 def _changed(wanted: Wanted, path: Path, target: Path) -> dict[str, Any]:
-    before = target.read_bytes()
+    before = read_bytes(target)
     loaded = load(path)
     table = Gateway(config=loaded, verify_lock=False).table
     weight = wanted.weight if wanted.cutover == "canary" else None
