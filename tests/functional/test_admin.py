@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import socket
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -389,7 +390,7 @@ def test_what_json_cannot_say_is_shown_where_the_store_holds_it(
     )  # fmt: skip
     entries = [Entry(at, "set", "GET /a", half, "", half, "") for at in (math.nan, math.inf, 1.0)]
     store = SqliteStore(tmp_path / "state.db")
-    store.write(Change([override]))
+    store.write(Change([override, replace(override, route=half)]))
     for entry in entries:
         store.note(entry)
     store.close()
@@ -399,6 +400,7 @@ def test_what_json_cannot_say_is_shown_where_the_store_holds_it(
             PAGES, 200
         )
         assert answers["/overrides"].json()["overrides"][0]["author"] == half
+        assert set(answers["/status"].json()["ignored"]) == {half}
         [row] = [r for r in answers["/status"].json()["routes"] if r["override"] is not None]
         assert row["override"]["reason"] == half
         told = answers["/audit"].json()["entries"]

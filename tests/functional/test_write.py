@@ -179,3 +179,7 @@ def test_a_fifo_is_not_waited_for(folder: Path) -> None:
     (folder / "gateway.yaml").unlink()
     os.mkfifo(folder / "gateway.yaml")
     refused(write(folder, "set", "a", "native"), 2, "can't be read: no regular file")
+
+
+def test_clear_says_why_it_writes_nothing(folder: Path) -> None:
+    refused(write(folder, "clear", "a"), 2, "clear has no --write: overrides aren't in the file")
