@@ -97,11 +97,20 @@ def _appended(text: str, routes: Node, code: str) -> str:
     """Put one more item behind the last one of a list."""
     if routes.block:
         at = _line_end(text, routes.end)
-        return _spliced(text, at, f"{_eol(text)}{' ' * routes.column}- {code}{_eol(text)}")
+        blank = _eol(text) if _are_apart(text, routes) else ""
+        return _spliced(text, at, f"{blank}{' ' * routes.column}- {code}{_eol(text)}")
     if not routes.items:
         return text[: routes.start + 1] + code + text[routes.start + 1 :]
     last = routes.items[-1]
     return f"{text[: last.end]},{_gap(text, last.start)}{code}{text[last.end :]}"
+
+
+def _are_apart(text: str, routes: Node) -> bool:
+    """Tell whether a blank line stands between the last two items of a block list."""
+    if len(routes.items) < 2:  # noqa: PLR2004
+        return False
+    between = text[routes.items[-2].end : routes.items[-1].start]
+    return any(not line.strip() for line in between.splitlines()[1:-1])
 
 
 # -- finding ----------------------------------------------------------------------------------
@@ -240,7 +249,7 @@ def _spliced(text: str, at: int, lines: str) -> str:
 
 
 def _eol(text: str) -> str:
-    return "\r\n" if "\r\n" in text else "\n"
+    return next((each for each in ("\r\n", "\n", "\r") if each in text), "\n")
 
 
 def _line_start(text: str, at: int) -> int:

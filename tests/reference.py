@@ -107,7 +107,11 @@ def _commands() -> str:
     parts = ["## Commands\n"]
     for name, command in sorted(group.commands.items()):
         parts.append(f"### `gateway {name}`\n\n{_flat(command.help)} {_flat(command.epilog)}\n")
-        rows = [_parameter(each) for each in command.params if each.name != "help"]
+        rows = [
+            _parameter(each)
+            for each in command.params
+            if each.name != "help" and not getattr(each, "hidden", False)
+        ]
         if rows:
             parts.append(_table(("option", "default", "meaning"), rows))
     return "\n".join(parts)

@@ -142,17 +142,17 @@ async def routes(snapshot: Current, response: Response) -> dict[str, Any]:
 
 
 @router.get("/status")
-async def status(
-    snapshot: Current, numbers: Numbers, control: InForce, walks: Walks
-) -> dict[str, Any]:
+async def status(snapshot: Current, numbers: Numbers, control: InForce, walks: Walks) -> Json:
     """Tell how each route does: rates, errors and durations of both sides, and what is wrong.
 
     `walks` are the canaries that the guardrail looks after, by their rules.
     """
     parts = await numbers.parts()
+    more = {"walks": await walks.walks(), "health": control.health()}
     # On another thread: with a thousand routes it takes longer than the event loop has.
-    said = await asyncio.to_thread(views.status, snapshot, parts, time.time())
-    return {**said, "walks": await walks.walks(), "health": control.health()}
+    return await asyncio.to_thread(
+        lambda: Json({**views.status(snapshot, parts, time.time()), **more})
+    )
 
 
 @router.get("/config")
@@ -163,10 +163,11 @@ async def config(snapshot: Current, control: InForce) -> dict[str, Any]:
 
 
 @router.get("/overrides")
-async def overrides(snapshot: Current, response: Response) -> dict[str, Any]:
+async def overrides(snapshot: Current) -> Json:
     """List what beats the file just now."""
-    _tagged(response, snapshot.revision)
-    return views.overrides(snapshot)
+    answer = Json(views.overrides(snapshot))
+    _tagged(answer, snapshot.revision)
+    return answer
 
 
 @router.post("/overrides")

@@ -7,7 +7,7 @@ import os
 import re
 import socket
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 from rich.live import Live
@@ -29,6 +29,7 @@ from gateway.cli.output import (
 from gateway.cli.picture import narrowed, picture
 from gateway.cli.remote import Place, place
 from gateway.cli.writing import write as write_file
+from gateway.config import Cutover
 from gateway.overrides import ALL, as_cutover, written
 from gateway.units import parse_duration
 
@@ -68,7 +69,11 @@ def register(app: typer.Typer) -> None:
 
 def set_(
     words: Annotated[
-        list[str], typer.Argument(metavar="[ROUTE] CUTOVER", help="The route, and its cutover.")
+        list[str],
+        typer.Argument(
+            metavar="[ROUTE] CUTOVER",
+            help=f"The route, and its cutover: {', '.join(get_args(Cutover))}.",
+        ),
     ],
     weight: Annotated[
         float | None, typer.Option(help="Percent of identities for native; with canary.")
@@ -131,6 +136,7 @@ def clear(
     route: RouteArgument = None,
     every: AllOption = False,
     reason: ReasonOption = "",
+    write: Annotated[bool, typer.Option("--write", hidden=True)] = False,
     if_match: IfMatchOption = None,
     url: UrlOption = None,
     config: ConfigOption = None,
@@ -140,6 +146,8 @@ def clear(
 
     There is no --write: overrides aren't in the file, so that there is nothing to write.
     """
+    if write:
+        fail("clear has no --write: overrides aren't in the file; `gateway set --write` changes it")
     wanted = Wanted("clear", _one(route, every=every), author=_author(), reason=reason)
     _change(place(url, config, chosen(config)), wanted, if_match, json=json)
 

@@ -14,6 +14,7 @@ from gateway.exceptions import ConfigError
 from gateway.held import Held
 from gateway.loading import digest_of_file, load
 from gateway.overrides import ALL, said, written
+from gateway.reading import read_bytes
 from gateway.routing import AUTOMATIC
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def write(wanted: Wanted, path: Path) -> dict[str, Any]:
 
 
 def _changed(wanted: Wanted, path: Path, target: Path) -> dict[str, Any]:
-    before = target.read_bytes()
+    before = read_bytes(target)
     loaded = load(path)
     table = Gateway(config=loaded, verify_lock=False).table
     weight = wanted.weight if wanted.cutover == "canary" else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import socket
 import time
@@ -378,12 +379,15 @@ def test_the_openapi_document_names_every_page(url: str) -> None:
 
 
 def test_what_json_cannot_say_is_shown_where_the_store_holds_it(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Another program, or another version, may have written it."""
     monkeypatch.setenv("GATEWAY_TEST_TOKEN", TOKEN)
     monkeypatch.setenv("GATEWAY_STATE", f"sqlite:///{tmp_path}/state.db")
     half = "\ud800"
+    # pytest-xdist can't hand such a line of the log over.
+    caplog.set_level(logging.CRITICAL, "gateway")
+    caplog.set_level(logging.CRITICAL, "uvicorn")
     override = Override(
         "GET /a", "canary", 5.0, "set", "ann", "é", time.time(), None, "legacy"
     )  # fmt: skip

@@ -173,3 +173,13 @@ def test_a_folder_that_cant_be_written_is_named(folder: Path) -> None:
     )  # fmt: skip
     folder.chmod(0o755)
     refused(done, 2, "gateway.yaml is unchanged: it can't be written (Permission denied)")
+
+
+def test_a_fifo_is_not_waited_for(folder: Path) -> None:
+    (folder / "gateway.yaml").unlink()
+    os.mkfifo(folder / "gateway.yaml")
+    refused(write(folder, "set", "a", "native"), 2, "can't be read: no regular file")
+
+
+def test_clear_says_why_it_writes_nothing(folder: Path) -> None:
+    refused(write(folder, "clear", "a"), 2, "clear has no --write: overrides aren't in the file")

@@ -51,6 +51,7 @@ HEAD = "version: 1\n"
             ),
         ),
         ("routes:\r\n  - cutover: legacy\r\n    name: a\r\n", None),
+        ("routes:\r  - cutover: legacy\r", None),
         ("routes:\n  - cutover: &c legacy\n", "routes:\n  - cutover: &c native\n"),
         ("routes:\n  - ? cutover\n    : legacy\n", "routes:\n  - ? cutover\n    : native\n"),
         (
@@ -166,12 +167,22 @@ def test_the_kill_switch_behind_an_alias_is_refused() -> None:
         (HEAD + "routes: [{path: /a}]  # x\n", HEAD + "routes: [{path: /a}, {RULE}]  # x\n"),
         (
             HEAD + "routes:\n- path: /a\n  requires:\n  - x # y\n\n# end\nz: 1\n",
-            HEAD + "routes:\n- path: /a\n  requires:\n  - x # y\n\n- {RULE}\n\n# end\nz: 1\n",
+            HEAD + "routes:\n- path: /a\n  requires:\n  - x # y\n- {RULE}\n\n# end\nz: 1\n",
         ),
         (
             HEAD + "routes:\r\n  -   path: /a",
-            HEAD + "routes:\r\n  -   path: /a\r\n\r\n  - {RULE}\r\n",
+            HEAD + "routes:\r\n  -   path: /a\r\n  - {RULE}\r\n",
         ),
+        (
+            HEAD + "routes:\n  - path: /a\n\n  # b\n  - path: /b\n",
+            HEAD + "routes:\n  - path: /a\n\n  # b\n  - path: /b\n\n  - {RULE}\n",
+        ),
+        (
+            HEAD + "routes:\n  - path: /a\n  # b\n  - path: /b\n\n",
+            HEAD + "routes:\n  - path: /a\n  # b\n  - path: /b\n  - {RULE}\n\n",
+        ),
+        ("version: 1\rroutes:\r- path: /a\r", "version: 1\rroutes:\r- path: /a\r- {RULE}\r"),
+        ("version: 1\nroutes:\n- path: /a\r", "version: 1\nroutes:\n- path: /a\r- {RULE}\n"),
     ],
 )
 def test_a_rule_is_added(before: str, after: str) -> None:
