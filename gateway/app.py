@@ -40,6 +40,7 @@ from gateway.observe import AccessLog, LoopLag, LoopSql, Tally, Telemetry, Worke
 from gateway.overrides import Held, outdated
 from gateway.reload import OnHangup, watch
 from gateway.shadow.mirror import Mirrors
+from gateway.shadow.sharing import Sharing
 from gateway.shadow.verdicts import Verdicts
 from gateway.snapshot import SnapshotStore
 from gateway.state import begin
@@ -110,16 +111,11 @@ class Gateway:
             self._main_loop = MainLoop(self._flask.app)
         self._builder = Builder(legacy_app, self._native, self._flask, guard, locked=verify_lock)
         self.snapshots = SnapshotStore(self._builder.build(loaded, Held(), time.time()))
+        store = open_store(
+            whole.state, loaded.folder, on_disk=loaded.file is not None, alone=server_pid() is None
+        )
         self.control = Control(
-            builder=self._builder,
-            snapshots=self.snapshots,
-            loaded=loaded,
-            store=open_store(
-                whole.state,
-                loaded.folder,
-                on_disk=loaded.file is not None,
-                alone=server_pid() is None,
-            ),
+            builder=self._builder, snapshots=self.snapshots, loaded=loaded, store=store
         )
         tally, self._breakers = Tally(), Breakers()
         self._started = time.time()
@@ -133,7 +129,9 @@ class Gateway:
             tally=tally,
             breakers=self._breakers,
         )
-        self.mirrors = Mirrors(whole.mirror, again.rerun, Verdicts(), self._prepare_mirror)
+        verdicts = Verdicts()
+        self.mirrors = Mirrors(whole.mirror, again.rerun, verdicts, self._prepare_mirror)
+        self._sharing = Sharing(verdicts, store, self._mirrored)
         self._lag = LoopLag(whole.observe.loop_lag, self.mirrors.blocked)
         self._telemetry = Telemetry(tally, Workers(server_pid()), self._facts)
         self._prefix = whole.admin.prefix.rstrip("/")
@@ -227,6 +225,7 @@ class Gateway:
         loop_sql.start()
         self._lag.start()
         self._telemetry.start()
+        self._sharing.start()
         reload = self.control.reload
         watching = asyncio.create_task(watch(self.control.loaded, reload), name="gateway-reload")
         hangup = OnHangup(reload)
@@ -243,6 +242,7 @@ class Gateway:
         loop_sql.stop()
         self._lag.stop()
         await self.mirrors.stop()
+        await self._sharing.stop()
         await self._mirror_pool.drain(0)
         await self._pool.drain(self.snapshots.current.config.legacy.shutdown_timeout)
         await self._telemetry.stop()
@@ -288,6 +288,10 @@ class Gateway:
                 "gateway_pool_queued": pool.queued,
             },
         }
+
+    def _mirrored(self) -> frozenset[str]:
+        """Return the ids of the routes that are mirrored as the config is now."""
+        return frozenset(each.id for each in self.table.routes if each.mirroring is not None)
 
     def _prepare_mirror(self) -> None:
         """Make ready for a mirrored request; what there is to do is done for the first one."""
