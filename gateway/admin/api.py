@@ -15,12 +15,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from gateway.admin import diffs as found
 from gateway.admin import views
 from gateway.changes import LONGEST_SECONDS, ChangeRefused, Wanted
 from gateway.config import Percent
 from gateway.control import Changed, Control, RevisionMismatch
 from gateway.exceptions import ConfigError
-from gateway.observe.metrics import CONTENT_TYPE, render
+from gateway.observe.metrics import CONTENT_TYPE, Part, render
 from gateway.observe.telemetry import Telemetry
 from gateway.overrides import as_cutover
 from gateway.snapshot import Snapshot
@@ -211,6 +212,32 @@ async def audit(
     """List what was changed, by whom and why; the newest first."""
     entries = await control.audit(limit, route)
     return {"entries": [views.entry_row(each) for each in entries]}
+
+
+@router.get("/diffs", response_class=Response)
+async def diffs(
+    snapshot: Current,
+    control: InForce,
+    numbers: Numbers,
+    route: RouteName | None = None,
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100,
+) -> Response:
+    """Tell what mirrors have found: counts by route, samples of both answers, learned noise."""
+    only = found.wanted(route, snapshot.table)
+    parts = await numbers.parts()
+    samples, noise, store = await found.look(control)
+
+    def written() -> str:
+        now = time.time()
+        said = found.page(snapshot.table, parts, samples, noise, only, limit, now)
+        # Escaped: what an app has answered may hold half a surrogate pair, which UTF-8 can't.
+        return json.dumps({**said, "store": store, "workers": _alive(parts)})
+
+    return Response(await asyncio.to_thread(written), media_type="application/json")
+
+
+def _alive(parts: list[Part]) -> int:
+    return sum(1 for part in parts if part.get("alive", True))
 
 
 @router.get("/metrics", response_class=Response)
