@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import sys
@@ -42,13 +43,14 @@ from gateway.observe import AccessLog, LoopLag, LoopSql, Tally, Telemetry, Worke
 from gateway.overrides import outdated
 from gateway.reload import OnHangup, watch
 from gateway.shadow.mirror import Mirrors
+from gateway.shadow.sharing import Sharing
 from gateway.shadow.verdicts import Verdicts
 from gateway.snapshot import SnapshotStore
 from gateway.state import begin
 from gateway.store import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from _typeshed.wsgi import WSGIApplication
     from starlette.middleware import Middleware
@@ -112,16 +114,11 @@ class Gateway:
             self._main_loop = MainLoop(self._flask.app)
         self._builder = Builder(legacy_app, self._native, self._flask, guard, locked=verify_lock)
         self.snapshots = SnapshotStore(self._builder.build(loaded, Held(), time.time()))
+        store = open_store(
+            whole.state, loaded.folder, on_disk=loaded.file is not None, alone=server_pid() is None
+        )
         self.control = Control(
-            builder=self._builder,
-            snapshots=self.snapshots,
-            loaded=loaded,
-            store=open_store(
-                whole.state,
-                loaded.folder,
-                on_disk=loaded.file is not None,
-                alone=server_pid() is None,
-            ),
+            builder=self._builder, snapshots=self.snapshots, loaded=loaded, store=store
         )
         tally, self._breakers = Tally(), Breakers()
         verdicts = Verdicts()
@@ -138,6 +135,7 @@ class Gateway:
             breakers=self._breakers,
         )
         self.mirrors = Mirrors(whole.mirror, again.rerun, verdicts, self._prepare_mirror)
+        self._sharing = Sharing(verdicts, store, self._mirrored)
         self._lag = LoopLag(whole.observe.loop_lag, self.mirrors.blocked)
         self._telemetry = Telemetry(tally, Workers(server_pid()), self._facts)
         self._prefix = whole.admin.prefix.rstrip("/")
@@ -225,6 +223,22 @@ class Gateway:
         if failure is not None:
             await send({"type": "lifespan.startup.failed", "message": failure})
             return
+        async with self._running():
+            self._pages.phase = Phase.READY
+            for problem in self.snapshots.current.warnings:
+                logger.warning("%s", problem)
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            self._pages.phase = Phase.DRAINING
+        failure = await nested.stop() if nested is not None else None
+        if failure is not None:
+            await send({"type": "lifespan.shutdown.failed", "message": failure})
+        else:
+            await send({"type": "lifespan.shutdown.complete"})
+
+    @contextlib.asynccontextmanager
+    async def _running(self) -> AsyncIterator[None]:
+        """Run what works for requests and beside them; end it once the last of them is served."""
         self._pool.start()
         if any(route.mirroring is not None for route in self.table.routes):
             # Not with the first mirror: starting threads takes the loop's time.
@@ -232,20 +246,13 @@ class Gateway:
         if self._main_loop is not None:
             self._main_loop.loop = asyncio.get_running_loop()
         loop_sql = LoopSql()
-        loop_sql.start()
-        self._lag.start()
-        self._telemetry.start()
-        self._guardrail.start()
+        for service in (loop_sql, self._lag, self._telemetry, self._guardrail, self._sharing):
+            service.start()
         reload = self.control.reload
         watching = asyncio.create_task(watch(self.control.loaded, reload), name="gateway-reload")
         hangup = OnHangup(reload)
         hangup.install()
-        self._pages.phase = Phase.READY
-        for problem in self.snapshots.current.warnings:
-            logger.warning("%s", problem)
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        self._pages.phase = Phase.DRAINING
+        yield
         hangup.remove()
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
@@ -253,17 +260,13 @@ class Gateway:
         self._lag.stop()
         await self._guardrail.stop()
         await self.mirrors.stop()
+        await self._sharing.stop()
         await self._mirror_pool.drain(0)
         await self._pool.drain(self.snapshots.current.config.legacy.shutdown_timeout)
         await self._telemetry.stop()
         await self.control.stop()
         if self._main_loop is not None:
             self._main_loop.loop = None
-        failure = await nested.stop() if nested is not None else None
-        if failure is not None:
-            await send({"type": "lifespan.shutdown.failed", "message": failure})
-        else:
-            await send({"type": "lifespan.shutdown.complete"})
 
     def _facts(self) -> dict[str, Any]:
         """Return this worker's numbers of the moment, for metrics."""
@@ -299,6 +302,10 @@ class Gateway:
                 "gateway_pool_queued": pool.queued,
             },
         }
+
+    def _mirrored(self) -> frozenset[str]:
+        """Return the ids of the routes that are mirrored as the config is now."""
+        return frozenset(each.id for each in self.table.routes if each.mirroring is not None)
 
     def _prepare_mirror(self) -> None:
         """Make ready for a mirrored request; what there is to do is done for the first one."""

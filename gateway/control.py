@@ -284,6 +284,11 @@ class Control:
             raise ChangeRefused(unknown(str(route), self.snapshots.current.table))
         return found
 
+    async def documents(self, *kinds: str) -> list[dict[str, Any]]:
+        """Return what the store keeps of each kind, by key. Raises StoreDown."""
+        async with self._lock:
+            return [await self._look(partial(self._store.documents, kind)) for kind in kinds]
+
     # -- the store ----------------------------------------------------------------------------
 
     async def _watch(self) -> None:

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from gateway.admin import diffs as found
 from gateway.admin import views
 from gateway.admin.rendering import Json
 from gateway.changes import LONGEST_SECONDS, ChangeRefused, Wanted
@@ -20,7 +21,7 @@ from gateway.config import Percent
 from gateway.control import Changed, Control, RevisionMismatch
 from gateway.exceptions import ConfigError
 from gateway.guardrail import Guardrail
-from gateway.observe.metrics import CONTENT_TYPE, render
+from gateway.observe.metrics import CONTENT_TYPE, Part, render
 from gateway.observe.telemetry import Telemetry
 from gateway.overrides import as_cutover
 from gateway.snapshot import Snapshot
@@ -223,6 +224,31 @@ async def audit(
     """List what was changed, by whom and why; the newest first."""
     entries = await control.audit(limit, route)
     return {"entries": [views.entry_row(each) for each in entries]}
+
+
+@router.get("/diffs", response_class=Response)
+async def diffs(
+    snapshot: Current,
+    control: InForce,
+    numbers: Numbers,
+    route: RouteName | None = None,
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100,
+) -> Response:
+    """Tell what mirrors have found: counts by route, samples of both answers, learned noise."""
+    only = found.wanted(route, snapshot.table)
+    parts = await numbers.parts()
+    samples, noise, store = await found.look(control)
+
+    def written() -> Json:
+        now = time.time()
+        said = found.page(snapshot.table, parts, samples, noise, only, limit, now)
+        return Json({**said, "store": store, "workers": _alive(parts)})
+
+    return await asyncio.to_thread(written)
+
+
+def _alive(parts: list[Part]) -> int:
+    return sum(1 for part in parts if part.get("alive", True))
 
 
 @router.get("/metrics", response_class=Response)

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
+from gateway.admin import diffs
 from gateway.observe.tally import HISTORY_SECONDS, Line, Moment, Totals, percentile, totals
 from gateway.overrides import ALL
 from gateway.routing import AUTOMATIC, Coverage
@@ -95,6 +96,7 @@ def status(snapshot: Snapshot, parts: Sequence[Part], now: float) -> dict[str, A
     """
     alive = [part for part in parts if part.get("alive", True)]
     counted = _by_path(totals(part["tally"] for part in parts))
+    found = diffs.counts(parts)
     rows = []
     for route in listed(snapshot):
         override = snapshot.overrides.get(route.id) or (
@@ -104,6 +106,7 @@ def status(snapshot: Snapshot, parts: Sequence[Part], now: float) -> dict[str, A
             {
                 **route_row(route),
                 **_numbers(counted, route.label, route.method, now),
+                **found.shortly(route.id),
                 "circuit": _circuit(route, alive),
                 "file": override.replaced if override is not None else None,
                 "override": override.as_json() if override is not None else None,

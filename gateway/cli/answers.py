@@ -63,6 +63,9 @@ class Row(BaseModel):
     sides: Sides
     history: list[int]
     circuit: dict[str, int] | None
+    compared: int = 0
+    different: int = 0
+    mirror_suspended: str | None = None
     file: str | None
     override: Override | None
 
@@ -104,6 +107,67 @@ class Trail(BaseModel):
     """The answer of `/-/audit`."""
 
     entries: list[Entry]
+
+
+class Essence(BaseModel):
+    """One side's answer to a mirrored request; `status` 0 where there was none."""
+
+    status: int
+    bytes: int
+    error: str | None
+
+
+class Difference(BaseModel):
+    """One unexpected difference."""
+
+    path: str
+    legacy: Any
+    native: Any
+    kind: str
+    note: str
+
+
+class Sample(BaseModel):
+    """Two answers to one request that differ."""
+
+    route: str
+    at: float
+    method: str
+    path: str
+    query: str
+    legacy: Essence
+    native: Essence
+    differences: list[Difference]
+    more: bool
+
+
+class Noise(BaseModel):
+    """One field that differs by itself."""
+
+    path: str
+    flap: str
+    count: int
+
+
+class Compared(BaseModel):
+    """What was found of one route."""
+
+    route: str
+    verdicts: dict[str, int]
+    outcomes: dict[str, int]
+    fields: list[tuple[str, int]]
+    noise: list[Noise]
+    suspended: str | None
+
+
+class Diffs(BaseModel):
+    """The answer of `/-/diffs`."""
+
+    routes: list[Compared]
+    samples: list[Sample]
+    more_samples: int
+    store: str
+    workers: int
 
 
 M = TypeVar("M", bound=BaseModel)

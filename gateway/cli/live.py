@@ -17,6 +17,7 @@ from gateway.changes import Wanted
 from gateway.cli.output import (
     ConfigOption,
     JsonOption,
+    RouteArgument,
     UrlOption,
     cell,
     chosen,
@@ -24,13 +25,13 @@ from gateway.cli.output import (
     local_time,
     out,
     print_json,
-    shown,
 )
 from gateway.cli.picture import narrowed, picture
 from gateway.cli.remote import Place, place
 from gateway.cli.writing import write as write_file
 from gateway.config import Cutover
 from gateway.overrides import ALL, as_cutover, written
+from gateway.printable import shown
 from gateway.units import parse_duration
 
 if TYPE_CHECKING:
@@ -44,10 +45,6 @@ IfMatchOption = Annotated[
 ]
 WriteOption = Annotated[
     bool, typer.Option("--write", help="Change the config file instead; comments stay.")
-]
-RouteArgument = Annotated[
-    str | None,
-    typer.Argument(help="A rule's name, 'GET /items/{id}', or a path for all its methods."),
 ]
 _NOT_WRITTEN = {
     "--for": "the file has no clock",

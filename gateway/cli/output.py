@@ -14,6 +14,7 @@ from rich.text import Text
 
 from gateway.admin.rendering import finite
 from gateway.loading import default_path
+from gateway.printable import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,6 +30,10 @@ def console() -> Console:
 
 out = console()
 
+RouteArgument = Annotated[
+    str | None,
+    typer.Argument(help="A rule's name, 'GET /items/{id}', or a path for all its methods."),
+]
 ConfigArgument = Annotated[
     Path | None,
     typer.Argument(help="The configuration. Default: GATEWAY_CONFIG, then config/gateway.yaml."),
@@ -49,15 +54,6 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def chosen(config: Path | None) -> Path:
     """Return the configuration that a command means."""
     return config if config is not None else default_path()
-
-
-def shown(text: str) -> str:
-    """Return `text` with what could steer a terminal, or can't be written, by its escape."""
-    if text.isprintable():
-        return text
-    return "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
-    )
 
 
 def cell(text: str, style: str = "") -> Text:

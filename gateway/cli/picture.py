@@ -11,8 +11,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from gateway.cli.output import cell, fail, shown
+from gateway.cli.output import cell, fail
 from gateway.overrides import written
+from gateway.printable import shown
 from gateway.templates import parse_any
 
 if TYPE_CHECKING:
@@ -181,8 +182,11 @@ def _cutover(row: dict[str, Any], *, switched: bool) -> Text:
 
 def _notes(row: dict[str, Any]) -> Text:
     """Say what the numbers don't: native's failures that nobody saw, and what beats the file."""
-    notes = [_failures(row), *_circuits(row)]
+    notes = [_failures(row), *_circuits(row), _suspended(row)]
     parts = [Text(shown(note), "red") for note in notes if note]
+    if row.get("compared"):
+        what = f"{row['different']} of {row['compared']} compared answers differ"
+        parts.append(Text(what, "red" if row["different"] else "green"))
     held = row["override"]
     if held is not None:
         until = ""
@@ -198,6 +202,12 @@ def _failures(row: dict[str, Any]) -> str:
     """Tell how often legacy answered for a native handler that failed; older gateways don't."""
     failed = row.get("failovers", 0)
     return f"native failed, legacy answered: {failed} of {row['requests']}" if failed else ""
+
+
+def _suspended(row: dict[str, Any]) -> str:
+    """Name the handler because of which a route is mirrored no more; older gateways don't."""
+    handler = row.get("mirror_suspended")
+    return f"mirrored no more: {handler} blocks or hangs" if handler else ""
 
 
 def _circuits(row: dict[str, Any]) -> list[str]:

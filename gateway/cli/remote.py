@@ -13,9 +13,9 @@ import urllib.request
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 
-from gateway.admin import views
+from gateway.admin import diffs, views
 from gateway.app import Gateway
-from gateway.cli.answers import Done, Status, StrangeAnswer, Trail, held
+from gateway.cli.answers import Diffs, Done, Status, StrangeAnswer, Trail, held
 from gateway.cli.output import fail, report
 from gateway.exceptions import ConfigError, GatewayError
 from gateway.loading import load
@@ -63,6 +63,10 @@ class Place(Protocol):
         """Return the last entries of the audit trail, the newest first."""
         ...
 
+    def diffs(self, limit: int, route: str | None) -> dict[str, Any]:
+        """Return what `/-/diffs` says; whatever goes wrong ends the command with 2."""
+        ...
+
 
 def place(url: str | None, config: Path | None, chosen: Path) -> Place:
     """Return the running gateway at `url` (or GATEWAY_URL), else the store of the config."""
@@ -106,9 +110,14 @@ class Remote:
 
     def audit(self, limit: int, route: str | None) -> list[dict[str, Any]]:
         """Ask for the audit trail."""
-        query = f"?limit={limit}" + (f"&route={quote(route)}" if route else "")
-        entries: list[dict[str, Any]] = self._ask(Trail, "GET", f"/audit{query}")["entries"]
+        entries: list[dict[str, Any]] = self._ask(Trail, "GET", f"/audit{_query(limit, route)}")[
+            "entries"
+        ]
         return entries
+
+    def diffs(self, limit: int, route: str | None) -> dict[str, Any]:
+        """Ask what mirrors have found."""
+        return self._ask(Diffs, "GET", f"/diffs{_query(limit, route)}", refused=2)
 
     def _ask(
         self,
@@ -117,7 +126,9 @@ class Remote:
         page: str,
         body: Any = None,
         revision: str | None = None,
+        refused: int = 1,
     ) -> dict[str, Any]:
+        """Ask a page; `refused` is the exit code where the gateway says no."""
         headers = {"Authorization": f"Bearer {self._token}", "Accept": "application/json"}
         data = None
         if body is not None:
@@ -132,7 +143,7 @@ class Remote:
             with _OPENER.open(request, timeout=_TIMEOUT_SECONDS) as answer:
                 said = answer.read()
         except urllib.error.HTTPError as error:
-            self._explain(error)
+            self._explain(error, refused)
         except (OSError, ValueError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             fail(f"can't reach a gateway at {self._base}: {reason}")
@@ -143,7 +154,7 @@ class Remote:
         except StrangeAnswer as error:
             fail(f"{self._base} answers as no gateway of this version does ({error})")
 
-    def _explain(self, error: urllib.error.HTTPError) -> NoReturn:
+    def _explain(self, error: urllib.error.HTTPError, refused: int) -> NoReturn:
         said = _body(error)
         if error.code in (401, 403):
             fail(f"the gateway refused the token in {self._variable}{self._aside}")
@@ -155,7 +166,11 @@ class Remote:
         detail = said.get("detail", f"{self._base} answers HTTP {error.code}")
         if isinstance(detail, list):
             detail = "; ".join(_wrong(each) for each in detail)
-        fail(str(detail), 1)
+        fail(str(detail), refused)
+
+
+def _query(limit: int, route: str | None) -> str:
+    return f"?limit={limit}" + (f"&route={quote(route)}" if route else "")
 
 
 def _parts(url: str) -> SplitResult:
@@ -260,7 +275,19 @@ class Local:
 
         return self._run(ask)
 
-    def _run(self, ask: Callable[[Control], Coroutine[Any, Any, T]]) -> T:
+    def diffs(self, limit: int, route: str | None) -> dict[str, Any]:
+        """Read samples and noise; nothing is counted without a running gateway."""
+
+        async def ask(control: Control) -> dict[str, Any]:
+            table = control.snapshots.current.table
+            only = diffs.wanted(route, table)
+            samples, noise, store = await diffs.look(control)
+            said = diffs.page(table, [], samples, noise, only, limit, time.time())
+            return {**said, "store": store, "workers": 0}
+
+        return self._run(ask, 2)
+
+    def _run(self, ask: Callable[[Control], Coroutine[Any, Any, T]], refused: int = 1) -> T:
         control = self._gateway.control
 
         async def go() -> T:
@@ -275,4 +302,4 @@ class Local:
         except ConfigError:
             raise
         except GatewayError as error:
-            fail(str(error), 1)
+            fail(str(error), refused)

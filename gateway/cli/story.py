@@ -241,7 +241,9 @@ class _Story:
         )
 
     def _show_differences(self) -> None:
-        samples = self._gateway.mirrors.verdicts.take_samples()
+        # Kept in the store, which is in memory here; what came last may not be there yet.
+        kept = self._gateway.control.store.documents("diffs")
+        samples = {**kept, **self._gateway.mirrors.verdicts.take_samples()}
         for sample in samples.values():
             for each in sample["differences"]:
                 _quote(

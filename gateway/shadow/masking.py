@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, AnyStr
 
@@ -60,6 +61,9 @@ def _plain(value: Any, secret: bool, depth: int) -> Any:
         return _short(format(value, "f"))
     if isinstance(value, int) and value.bit_length() > _SAFE_BITS:
         return _short(str(value))
+    if isinstance(value, float) and not math.isfinite(value):
+        # No JSON (RFC 8259, section 6), though Python reads and writes it.
+        return json.dumps(value)
     return value
 
 

@@ -16,6 +16,7 @@ from gateway.secrecy import without_secrets
 from gateway.shadow.compare import Comparison, Policy, Verdict, compare, compare_twins
 from gateway.shadow.effects import differing
 from gateway.shadow.noise import Noise
+from gateway.shadow.tracebacks import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +34,7 @@ SMALL_BYTES = 4_096
 #: How many kinds of mismatch are kept for a route, and for how long (seven days, in seconds).
 MOST_SAMPLES = 20
 KEPT_SECONDS = 7 * 86_400.0
-#: How much of a traceback is kept, in characters, from its end.
+#: How much of a traceback is kept, in characters.
 MOST_TRACEBACK = 4_000
 #: Fields that are told apart in a route's counts; what comes after them is `other`.
 MOST_FIELDS = 100
@@ -153,5 +154,6 @@ class Verdicts:
 def _essence(answer: Answer) -> dict[str, Any]:
     error = answer.error
     if error is not None:
-        error = without_secrets(error[-MOST_TRACEBACK:])
+        # Cut afterwards: else a secret's name could be gone, and its value still be there.
+        error = shortened(without_secrets(error), MOST_TRACEBACK)
     return {"status": answer.status, "bytes": len(answer.body), "error": error}

@@ -26,7 +26,9 @@ POLL_SECONDS = 0.2
 #: How long a write waits for another process's write, in seconds.
 BUSY_SECONDS = 5.0
 
+# One transaction: whoever reads meanwhile finds all of it or nothing.
 _SCHEMA = """
+BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS state (one INTEGER PRIMARY KEY CHECK (one = 1),
                                   mark TEXT NOT NULL, held TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS audit (number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -39,7 +41,10 @@ CREATE TRIGGER IF NOT EXISTS audit_is_kept BEFORE DELETE ON audit
     BEGIN SELECT RAISE(ABORT, 'the audit trail is never changed'); END;
 CREATE TRIGGER IF NOT EXISTS audit_is_as_written BEFORE UPDATE ON audit
     BEGIN SELECT RAISE(ABORT, 'the audit trail is never changed'); END;
+COMMIT;
 """
+#: A file of an older version has none, until it is written to.
+_HAS_DOCUMENTS = "SELECT 1 FROM sqlite_master WHERE name = 'documents'"
 
 
 class SqliteStore(Store):
@@ -50,6 +55,7 @@ class SqliteStore(Store):
         self.url = f"sqlite:///{path}"
         self._connection: sqlite3.Connection | None = None
         self._inode: tuple[int, int] | None = None
+        self._whole = False
         self._over = threading.Event()
 
     def twin(self) -> SqliteStore:
@@ -128,7 +134,7 @@ class SqliteStore(Store):
     def documents(self, kind: str) -> dict[str, Any]:
         """Return documents."""
         with self._reading() as connection:
-            if connection is None:
+            if connection is None or not connection.execute(_HAS_DOCUMENTS).fetchone():
                 return {}
             rows = connection.execute(
                 "SELECT key, value FROM documents WHERE kind = ? AND until > ?", (kind, time.time())
@@ -200,7 +206,9 @@ class SqliteStore(Store):
                 return None
             self.path.parent.mkdir(parents=True, exist_ok=True)
             inode = None
-        if self._connection is not None and inode == self._inode:
+        known = self._connection is not None and inode == self._inode
+        # What was opened to be read may be of an older version, or not whole yet.
+        if known and (self._whole or not make):
             return self._connection
         self.close()
         connection = sqlite3.connect(
@@ -218,6 +226,7 @@ class SqliteStore(Store):
             raise
         found = self.path.stat()
         self._connection, self._inode = connection, (found.st_dev, found.st_ino)
+        self._whole = make
         return connection
 
 

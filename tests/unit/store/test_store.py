@@ -300,3 +300,14 @@ def test_what_is_malformed_is_a_store_that_is_down(
         store.close()
     assert client.get("{malformed}:held") == content
     client.close()
+
+
+def test_a_file_of_an_older_version_has_no_documents(tmp_path: Path) -> None:
+    file = tmp_path / "state.db"
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        connection.execute("CREATE TABLE state (one INTEGER, mark TEXT, held TEXT)")
+    store = SqliteStore(file)
+    assert store.documents("diffs") == {}
+    store.put("diffs", {"a": 1}, 60)
+    assert store.documents("diffs") == {"a": 1}
+    store.close()

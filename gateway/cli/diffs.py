@@ -1,0 +1,185 @@
+"""`gateway diffs`: what the mirrors have found, both answers side by side."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from gateway.admin import report
+from gateway.cli.output import (
+    ConfigOption,
+    JsonOption,
+    RouteArgument,
+    UrlOption,
+    cell,
+    chosen,
+    fail,
+    out,
+    print_json,
+)
+from gateway.cli.remote import place
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+HtmlOption = Annotated[
+    Path | None, typer.Option("--html", help="Write one file to look at in a browser.")
+]
+LimitOption = Annotated[
+    int, typer.Option("--limit", min=1, max=1000, help="How many samples, the newest first.")
+]
+_VERDICTS = {"equal": "green", "expected": "green", "noise": "cyan", "different": "bold red"}
+_MOST_FIELDS = 10
+_FLAPS = {"changed": "value", "type": "type", "absent": "comes and goes", "order": "order"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's command to `app`."""
+    app.command(epilog="Example: gateway diffs 'GET /users/{id}' --html diffs.html")(diffs)
+
+
+def diffs(
+    route: RouteArgument = None,
+    html: HtmlOption = None,
+    limit: LimitOption = 20,
+    url: UrlOption = None,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show what shadow and live have found: counts, fields, noise, and both answers side by side.
+
+    Exit code 0: nothing differs unexpectedly; 1: something does; 2: it could not be told.
+    """
+    if html is not None and json:
+        fail("--html writes a file, --json prints: choose one")
+    data = place(url, config, chosen(config)).diffs(limit, route)
+    if data["store"] != "ok" and not data["workers"]:
+        fail("the store can't be read, and no running gateway was asked (--url)")
+    if json:
+        print_json(data)
+    elif html is not None:
+        _write(html, report.html(data))
+    else:
+        _print(data)
+    sys.exit(1 if differs(data) else 0)
+
+
+def differs(data: dict[str, Any]) -> bool:
+    """Tell whether there is any unexpected difference, counted or kept."""
+    counted = any(row["verdicts"].get("different") for row in data["routes"])
+    return counted or bool(data["samples"])
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.write_text(text, encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        fail(f"{file} can't be written: {error.strerror or error}")
+    out.print(cell(f"{file} is written: open it in a browser"))
+
+
+# -- in a terminal ------------------------------------------------------------------------------
+
+
+def _print(data: dict[str, Any]) -> None:
+    if data["store"] != "ok":
+        _line(cell("the store is down: there are counts, but no samples and no noise", "red"))
+    if not data["workers"]:
+        _line(cell("no running gateway asked (--url): samples and noise without counts", "dim"))
+    if not data["routes"]:
+        _line(cell("nothing is mirrored: give a rule `cutover: shadow` or `live`", "dim"))
+    for number, row in enumerate(data["routes"]):
+        if number:
+            _line("")
+        _route(row, counted=bool(data["workers"]))
+        for sample in data["samples"]:
+            if sample["route"] == row["route"]:
+                _line("")
+                _sample(sample)
+    if data["more_samples"]:
+        _line("")
+        _line(cell(f"{data['more_samples']} older samples: --limit shows more", "dim"))
+
+
+def _line(what: RenderableType) -> None:
+    out.print(what, soft_wrap=False)
+
+
+def _route(row: dict[str, Any], *, counted: bool) -> None:
+    verdicts = row["verdicts"]
+    head = cell(row["route"], "bold")
+    if counted:
+        head.append(f"  {sum(verdicts.values())} compared", "not bold")
+        for name, colour in _VERDICTS.items():
+            if verdicts.get(name):
+                head.append(", " if head.plain.endswith(tuple(_VERDICTS)) else ": ", "not bold")
+                head.append(f"{verdicts[name]} {name}", f"not bold {colour}")
+    _line(head)
+    if row["suspended"]:
+        why = f"mirrored no more: {row['suspended']} blocks the event loop, or hangs"
+        _entry("suspended", cell(why, "red"))
+    fields = [f"{name} ({number})" for name, number in row["fields"]]
+    if len(fields) > _MOST_FIELDS:
+        fields = [*fields[:_MOST_FIELDS], f"and {len(fields) - _MOST_FIELDS} more"]
+    _entry("fields", cell(", ".join(fields)))
+    noise = [f"{each['path']} ({_FLAPS.get(each['flap'], each['flap'])})" for each in row["noise"]]
+    _entry("noise", cell(", ".join(noise), "cyan"))
+    skipped = [f"{name} ({n})" for name, n in row["outcomes"].items() if name != "compared"]
+    _entry("skipped", cell(", ".join(skipped), "dim"))
+
+
+def _entry(name: str, what: Text) -> None:
+    """Print one line of a route's head, where there is something to say."""
+    if what.plain:
+        grid = Table.grid(padding=(0, 1))
+        grid.add_column(no_wrap=True, width=12)
+        grid.add_column(overflow="fold")
+        grid.add_row(Text(f"  {name}", "dim"), what)
+        _line(grid)
+
+
+def _sample(sample: dict[str, Any]) -> None:
+    when = datetime.fromtimestamp(sample["at"], UTC).astimezone()
+    target = sample["path"] + (f"?{sample['query']}" if sample["query"] else "")
+    head = cell(f"{when:%Y-%m-%d %H:%M:%S}  {sample['method']} {target}", "bold")
+    _line(Text("  ").append_text(head))
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column("", no_wrap=True)
+    for name in ("PATH", "LEGACY", "NATIVE", "KIND"):
+        table.add_column(name, overflow="fold")
+    for each in sample["differences"]:
+        legacy, native = (_value(each, side) for side in ("legacy", "native"))
+        table.add_row(
+            " ", cell(each["path"], "bold"), legacy, native, cell(report.kind(each), "dim")
+        )
+    sides = (cell(_answered(sample[side]), "dim") for side in ("legacy", "native"))
+    table.add_row(" ", Text("answered", "dim"), *sides, "")
+    _line(table)
+    if sample["more"]:
+        _line(Text("  there are more differences than these", "dim"))
+    for side in ("legacy", "native"):
+        if sample[side]["error"]:
+            _line(Text(f"  {side} raised", "red"))
+            lines = sample[side]["error"].rstrip("\n").split("\n")
+            told = Text("\n").join(cell(line, "dim") for line in lines)
+            _line(Padding(told, (0, 0, 0, 4), expand=False))
+
+
+def _value(difference: dict[str, Any], side: str) -> Text:
+    """Write a value as JSON, so that 1 and "1" look different."""
+    if difference["kind"] == ("missing" if side == "native" else "added"):
+        return Text("(nothing)", "dim italic")
+    text = json_module.dumps(difference[side], ensure_ascii=False)
+    return cell(text, "cyan" if side == "legacy" else "green")
+
+
+def _answered(answer: dict[str, Any]) -> str:
+    return f"{answer['status'] or 'no answer'}, {answer['bytes']} bytes"
