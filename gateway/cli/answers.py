@@ -78,6 +78,15 @@ class Health(BaseModel):
     restart_required: list[str]
 
 
+class Walk(BaseModel):
+    """Where the guardrail stands with a rule's canary."""
+
+    state: str
+    weight: float
+    since: float
+    said: str
+
+
 class Status(BaseModel):
     """The answer of `/-/status`."""
 
@@ -89,6 +98,7 @@ class Status(BaseModel):
     ignored: dict[str, str]
     health: Health
     routes: list[Row]
+    walks: dict[str, Walk] = {}
 
 
 class Entry(BaseModel):

@@ -120,7 +120,7 @@ def _columns(data: dict[str, Any]) -> tuple[list[_Column], _Column]:
     for row in data["routes"]:
         route.cells.append(cell(row["route"]))
         cutover.cells.append(_cutover(row, switched=data["kill_switch"]))
-        notes.cells.append(_notes(row))
+        notes.cells.append(_notes(row, data.get("walks") or {}))
     columns = [route, cutover]
     if data["workers"] > 0:
         columns += _numbers(data["routes"])
@@ -180,13 +180,25 @@ def _cutover(row: dict[str, Any], *, switched: bool) -> Text:
     return cell(text, f"bold {colour}" if row["overridden"] else colour)
 
 
-def _notes(row: dict[str, Any]) -> Text:
+def _walk(walk: dict[str, Any]) -> str:
+    """Say where the guardrail stands with a canary: `guardrail: walking at 5%, hold`."""
+    state = str(walk["state"]).replace("_", " ")
+    where = f" at {walk['weight']:g}%" if walk["state"] in ("walking", "waiting", "paused") else ""
+    verdict = str(walk["said"]).partition(":")[0]
+    return f"guardrail: {state}{where}" + (f", {verdict}" if verdict in ("pass", "hold") else "")
+
+
+def _notes(row: dict[str, Any], walks: dict[str, Any]) -> Text:
     """Say what the numbers don't: native's failures that nobody saw, and what beats the file."""
     notes = [_failures(row), *_circuits(row), _suspended(row)]
     parts = [Text(shown(note), "red") for note in notes if note]
     if row.get("compared"):
         what = f"{row['different']} of {row['compared']} compared answers differ"
         parts.append(Text(what, "red" if row["different"] else "green"))
+    walk = walks.get(row["rule"]) if row["rule"] else None
+    if walk is not None:
+        colour = {"rolled_back": "red", "done": "green"}.get(walk["state"], "yellow")
+        parts.append(cell(_walk(walk), colour))
     held = row["override"]
     if held is not None:
         until = ""

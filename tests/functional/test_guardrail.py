@@ -136,6 +136,8 @@ def test_a_clean_route_walks_to_native_with_two_workers(tmp_path: Path) -> None:
         wait_until(lambda: moves(running)[-1:] == ["complete"], 90)
         assert moves(running) == [*STEPS, "complete"]
         assert all("success 100% of" in each for each in reasons(running))
+        walk = running.ask("GET", "/status").json()["walks"]["a"]
+        assert (walk["state"], walk["weight"]) == ("done", 100)
         assert "gateway_guardrail_moves_total" in running.ask("GET", "/metrics").text
         held = running.ask("GET", "/overrides").json()["overrides"]
         assert [(e["route"], e["cutover"], e["author"]) for e in held] == [

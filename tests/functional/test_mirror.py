@@ -25,6 +25,8 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 from flask import Flask, g, request, session
 from flask_limiter import Limiter
 from flask_session import Session
+from flask_wtf import CSRFProtect
+from flask_wtf.csrf import generate_csrf
 from sqlalchemy import create_engine, text
 
 from gateway import Gateway, is_mirror, request_state
@@ -721,6 +723,37 @@ def test_a_write_is_mirrored_where_it_can_be_undone(
             settled(gateway, number)
     assert bank.rows() == [(side, number) for number in (1, 2, 3)]
     assert verdicts(gateway) == ({"equal": 3} if cutover == "shadow" else {"different": 3})
+
+
+def nothing_to_undo() -> Any:
+    return contextlib.nullcontext()
+
+
+def nothing_written() -> Iterator[bool | None]:
+    yield None
+    yield False
+
+
+def test_a_mirror_passes_csrf_protection_and_takes_no_token() -> None:
+    """Both sides check the one token; who has none is refused by both."""
+    flask, native = Flask("legacy"), FastAPI(openapi_url=None)
+    flask.config.update(SECRET_KEY="x", WTF_CSRF_TIME_LIMIT=None)
+    CSRFProtect(flask)
+    flask.add_url_rule("/token", "token", generate_csrf)
+    flask.add_url_rule("/pay", "pay", lambda: {"paid": 1}, methods=["POST"])
+    native.add_api_route("/pay", lambda: {"paid": 1}, methods=["POST"])
+    here = "tests.functional.test_mirror"
+    writes = {"rollback": f"{here}:nothing_to_undo", "probe": f"{here}:nothing_written"}
+    gateway = made(flask, native, shadow("/pay", writes=writes))
+    with serve(gateway) as url, httpx.Client() as client:
+        token = client.get(f"{url}/token").text
+        for number in (1, 2):
+            answer = client.post(f"{url}/pay", headers={"X-CSRFToken": token})
+            assert answer.json() == {"paid": 1}
+            assert settled(gateway, number) == {"compared": number}
+        assert client.post(f"{url}/pay").status_code == 400
+        settled(gateway, 3)
+    assert verdicts(gateway) == {"equal": 3}
 
 
 def test_an_undo_that_does_not_undo_refuses_the_start(

@@ -112,3 +112,19 @@ def test_a_route_is_found_by_each_of_its_names(wanted: str) -> None:
     rows = [row("GET /items/{id}", rule="items"), row("GET /items/new"), row("POST /items/")]
     assert named(rows, wanted) == rows[:1]
     assert named(rows, "nope") == named(rows, "PUT /items/{id}") == []
+
+
+@pytest.mark.parametrize(
+    ("walk", "told"),
+    [
+        ({"state": "walking", "weight": 5.0, "said": "hold: success unknown"},
+         "guardrail: walking at 5%, hold"),
+        ({"state": "rolled_back", "weight": 5.0, "said": "rolled back at 5%: success 50% of 40"},
+         "guardrail: rolled back"),
+        ({"state": "done", "weight": 100.0, "said": ""}, "guardrail: done"),
+    ],
+)  # fmt: skip
+def test_a_walk_is_told(walk: dict[str, Any], told: str) -> None:
+    data = status(row("GET /a", rule="a"), row("GET /b"), walks={"a": {"since": 0.0, **walk}})
+    lines = drawn(data, 200)
+    assert next(line for line in lines if told in line).startswith("GET /a")
