@@ -16,3 +16,12 @@ def state_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GATEWAY_STATE", f"sqlite:///{tmp_path_factory.mktemp('state')}/state.db")
         yield
+
+
+@pytest.fixture(autouse=True)
+def state_of_this_test(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Give each test a store of its own; servers of a whole module share the session's."""
+    folder = tmp_path_factory.mktemp("state")
+    monkeypatch.setenv("GATEWAY_STATE", f"sqlite:///{folder}/state.db")

@@ -15,10 +15,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 import httpx
+import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from gateway import Gateway
 
 TOKEN = "0123456789abcdef-a-token"
 APPS = """
@@ -104,6 +107,23 @@ def server(
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+@contextlib.contextmanager
+def samples_kept(gateway: Gateway) -> Iterator[list[dict[str, Any]]]:
+    """Keep the samples of mismatches that go into the gateway's store, as they go there."""
+    kept: list[dict[str, Any]] = []
+    verdicts = gateway.mirrors.verdicts
+    take = verdicts.take_samples
+
+    def take_samples() -> dict[str, dict[str, Any]]:
+        found = take()
+        kept.extend(found.values())
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verdicts, "take_samples", take_samples)
+        yield kept
 
 
 def is_ready(running: Server) -> bool:

@@ -21,7 +21,7 @@ from gateway import Gateway
 from tests.apps import httpbin_native
 from tests.functional.httpbin_cases import Case
 from tests.functional.httpbin_public import PUBLIC
-from tests.functional.live import wait_until
+from tests.functional.live import samples_kept, wait_until
 from tests.functional.servers import serve
 from tests.functional.test_httpbin import (
     Answer,
@@ -239,19 +239,21 @@ def fire(gateway: Gateway, setup: Setup, by_path: dict[str, list[Case]]) -> Run:
     run = Run()
     mirrors = gateway.mirrors
     wanted = 0
-    with serve(gateway) as url:
+    with serve(gateway) as url, samples_kept(gateway) as kept:
         for path, methods in httpbin_native.ROUTES:
             for case in by_path.get(path, ()):
                 run.answers[case] = ask(port_of(url), case)
                 wanted += setup.mirrors(case, methods)
             # A client has its answer before the mirror begins: none in flight isn't all done.
             wait_until(lambda number=wanted: mirrors.outcomes.total() >= number, 30)
-            for sample in mirrors.verdicts.take_samples().values():
+            mirrors.verdicts.take_samples()  # what nobody has taken yet
+            for sample in kept:
                 for each in sample["differences"]:
                     what = f"{sample['method']} {sample['path']}?{sample['query']}"
                     both = f"{each['legacy']!r} | {each['native']!r} {each['note']}".rstrip()
                     found = run.differences.setdefault((path, each["field"]), [])
                     found.append(f"{what}: {both}")
+            kept.clear()
     for (_, _, outcome), number in mirrors.outcomes.items():
         run.outcomes[outcome] += number
     for tried in mirrors.verdicts.tried.values():

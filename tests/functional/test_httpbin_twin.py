@@ -126,7 +126,8 @@ def test_no_answer_is_changed_by_its_mirror(httpbin_app: Flask) -> None:
     assert not wrong, "\n".join(wrong)
     assert outcomes(gateway).keys() == {"compared"}
     assert outcomes(gateway).total() > 500
-    samples = gateway.mirrors.verdicts.take_samples().values()
+    (kept,) = asyncio.run(gateway.control.documents("diffs"))
+    samples = kept.values()
     targets = {f"{each['path']}?{each['query']}".rstrip("?") for each in samples}
     assert {each for each in targets if not re.match("|".join(APART), each)} == set()
 
@@ -177,4 +178,4 @@ def test_many_clients_at_once_get_their_own_answers(
     # A machine that is busy enough is taken for a handler that blocks: "suspended".
     assert outcomes(gateway).keys() <= {"compared", "aborted", "busy", "suspended"}
     assert outcomes(gateway).total() == CLIENTS
-    assert gateway.mirrors.verdicts.take_samples() == {}
+    assert asyncio.run(gateway.control.documents("diffs")) == [{}]
