@@ -42,6 +42,7 @@ from gateway.native import NativeApp
 from gateway.observe import AccessLog, LoopLag, LoopSql, Tally, Telemetry, Workers, server_pid
 from gateway.overrides import outdated
 from gateway.reload import OnHangup, watch
+from gateway.shadow.effects import recording
 from gateway.shadow.mirror import Mirrors
 from gateway.shadow.sharing import Sharing
 from gateway.shadow.verdicts import Verdicts
@@ -134,7 +135,13 @@ class Gateway:
             tally=tally,
             breakers=self._breakers,
         )
-        self.mirrors = Mirrors(whole.mirror, again.rerun, verdicts, self._prepare_mirror)
+        self.mirrors = Mirrors(
+            whole.mirror,
+            again.rerun,
+            verdicts,
+            self._prepare_mirror,
+            lambda: self._mirror_pool.stats().busy >= self._mirror_pool.threads,
+        )
         self._sharing = Sharing(verdicts, store, self._mirrored)
         self._lag = LoopLag(whole.observe.loop_lag, self.mirrors.blocked)
         self._telemetry = Telemetry(tally, Workers(server_pid()), self._facts)
@@ -205,6 +212,8 @@ class Gateway:
             await self._refuse_unstarted(scope, receive, send)
             return
         begin()
+        if recording.get() is not None:
+            recording.set(None)  # a pipelined request begins in the context of the one before
         await self._app(scope, receive, send)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -45,6 +45,8 @@ class Wanted:
     seconds: float | None = None
     author: str = ""
     reason: str = ""
+    alone: bool = False
+    """The rule alone: what was set for its single routes stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,7 @@ def plan(wanted: Wanted, config: Config, table: RouteTable, held: Held, now: flo
     drop = []
     for ident in ids:
         own = [before[route] for route in _below(ident, table) if route in before]
+        own = [each for each in own if each.stays or not wanted.alone]
         drop += [each.route for each in own if each.kind != "rollback"]
         skipped += tuple(each.route for each in own if each.kind == "rollback")
         reason = f"{ident} was {'rolled back' if wanted.action == 'rollback' else 'set'}"

@@ -244,6 +244,14 @@ class _Checks:
                 warning=True,
             )
         guardrail = config.guardrail or self.config.defaults.guardrail
+        if guardrail is not None and config.host is not None:
+            self._report(
+                "no-source",
+                rule,
+                "guardrail" if config.guardrail is not None else "host",
+                "figures are counted by path, not by host: a guardrail can't tell hosts apart",
+                "leave out the guardrail, or the host",
+            )
         if guardrail is not None and guardrail.consistency is not None and not config.sample:
             self._report(
                 "no-source",

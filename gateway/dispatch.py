@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from starlette.responses import PlainTextResponse
 
 from gateway.cutover import NOBODY, Caller, Decision, decide, set_cookie
-from gateway.exceptions import AnswerAbortedError, Handover, RequestRefused, UseLegacy
+from gateway.exceptions import AnswerAbortedError, Handover, RequestRefused, Strayed, UseLegacy
 from gateway.failover import Empty, KeptBody, attempt
 from gateway.flask.inside import ENVIRON_KEY, Passport, RetiredRoute
 from gateway.inventory import route_path
@@ -280,8 +280,7 @@ class Dispatcher:
 
     def _tripped(self, route: Route) -> bool:
         """Tell whether native fails in a burst here, so that its rollback is on its way."""
-        guardrail, rule = self.guardrail, route.rule
-        return guardrail is not None and rule is not None and rule.id in guardrail.tripped
+        return self.guardrail is not None and route.id in self.guardrail.stopped
 
     async def _native_first(
         self, snapshot: Snapshot, match: Match, decision: Decision, call: _Request, answer: Send
@@ -294,13 +293,17 @@ class Dispatcher:
             try:
                 await self._native(match, scope, receive, answer)
             except UseLegacy:
+                if call.send.forced is not None:
+                    raise
                 empty = call._replace(receive=Empty(receive))
                 await self._go_over(snapshot, match, decision, Reason.USE_LEGACY, empty)
             return
         kept = KeptBody(receive, snapshot.config.legacy.spool_memory, self.legacy.spooled)
         try:
             reason = Reason.USE_LEGACY
-            with contextlib.suppress(UseLegacy):
+            # A mirror that asks for the other side has nothing to be compared with.
+            handed_over = () if call.send.forced is not None else (UseLegacy,)
+            with contextlib.suppress(*handed_over):
                 if failover is None or not (safe or failover.unsafe):
                     await self._native(match, scope, kept, answer)
                     return
@@ -340,6 +343,7 @@ class Dispatcher:
         if flask is not None and (native or flask.rewrites or principal is not None):
             passport = self._passport(snapshot, match, decision, call.asked)
             passport.principal = principal
+            passport.mirrored = send.forced is not None
             extra = {ENVIRON_KEY: passport}
         if principal is not None:
             extra = {**(extra or {}), PRINCIPAL_KEY: principal}
@@ -362,6 +366,8 @@ class Dispatcher:
             answer = _wrap(snapshot, handed, retired.scope, send)
             shown = _shown(snapshot, dict(retired.scope))
             await self._native(retired.match, shown, retired.receive, answer)
+        except Strayed:
+            raise
         except Handover as handover:
             logger.error(
                 "legacy handed over %s without a route", call.scope["path"], exc_info=handover

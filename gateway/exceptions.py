@@ -159,6 +159,10 @@ class Handover(BaseException):
     environ: dict[str, Any]
 
 
+class Strayed(Handover):
+    """A mirrored request has turned into another one, or asks for the other side: it ends here."""
+
+
 class UseLegacy(BaseException):
     """Raised by a native handler, before its first byte: legacy shall answer this request.
 

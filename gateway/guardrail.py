@@ -75,6 +75,8 @@ FIGURES_SECONDS = 30.0
 WALK_SECONDS = 90 * 86_400.0
 #: Legacy's own failures are known after so many requests.
 _ENOUGH = 100
+#: A worker isn't further behind the store than so many changes; else the number makes no sense.
+_MOST_BEHIND = 1000
 _FIRST_ERROR = 500
 
 
@@ -97,11 +99,13 @@ def guarded(snapshot: Snapshot) -> dict[str, Guarded]:
     """List the rules with a guardrail, by their ids."""
     by_rule: dict[str, list[Route]] = {}
     for route in snapshot.table.routes:
-        if route.guardrail is not None and route.rule is not None:
+        if route.guardrail is None or route.rule is None:
+            continue
+        if route.id not in snapshot.overrides:  # else it belongs to whoever has set it
             by_rule.setdefault(route.rule.id, []).append(route)
     found = {}
     for rule, routes in by_rule.items():
-        first = next((each for each in routes if not _own(snapshot, each)), routes[0])
+        first = routes[0]
         if first.guardrail is not None:
             weight = first.threshold / 100 if first.cutover == "canary" else None
             override = snapshot.overrides.get(rule)
@@ -109,11 +113,6 @@ def guarded(snapshot: Snapshot) -> dict[str, Guarded]:
                 rule, first.guardrail, tuple(routes), first.cutover, weight, override
             )
     return found
-
-
-def _own(snapshot: Snapshot, route: Route) -> bool:
-    """Tell whether a route has an override of its own, so that it isn't its rule's any more."""
-    return route.id in snapshot.overrides
 
 
 class Guardrail:
@@ -131,6 +130,8 @@ class Guardrail:
         """What this worker has done as the leader, or by a burst: by rule and kind of move."""
         self.tripped: dict[str, str] = {}
         """Rules that this worker leaves to legacy until their rollback is in force, and why."""
+        self.stopped: frozenset[str] = frozenset()
+        """Their routes, by their ids."""
         self._control, self._store = control, store
         self._tally, self._verdicts = tally, verdicts
         self._clock = clock
@@ -139,6 +140,7 @@ class Guardrail:
         self._revision = ""
         self._basis = ""
         self._guarded: dict[str, Guarded] = {}
+        self._watched: frozenset[str] = frozenset()
         self._told: dict[str, Any] = {}
         self._told_at = 0.0
         self._task: asyncio.Task[None] | None = None
@@ -176,7 +178,7 @@ class Guardrail:
         else:
             return
         rule = route.rule
-        if rule is None or rule.id in self.tripped:
+        if rule is None or rule.id in self.tripped or route.id not in self._watched:
             return
         burst = self._bursts.get(rule.id)
         if burst is None:
@@ -184,6 +186,7 @@ class Guardrail:
         if burst.note(ok):
             why = f"native fails in a burst (the last of its requests: {route.id}, {status})"
             self.tripped[rule.id] = why
+            self.stopped |= {each.id for each in self._guarded[rule.id].routes}
             self._hurry.set()
             logger.error("%s: %s; legacy serves it from here on", rule.id, why)
 
@@ -219,6 +222,8 @@ class Guardrail:
         if not self._guarded:
             return
         await self._tell()
+        if self._control.snapshots.current.policy.kill_switch:
+            return  # nobody is served by native: there is nothing to judge
         if await self._ask(partial(self._store.lease, "guardrail", self._worker, LEASE_SECONDS)):
             await self._lead()
 
@@ -229,16 +234,24 @@ class Guardrail:
         if snapshot.revision != self._revision:
             self._revision = snapshot.revision
             self._guarded = guarded(snapshot)
+            self._watched = frozenset(r.id for e in self._guarded.values() for r in e.routes)
             self._bursts.clear()
 
     async def _roll_back_burst(self, rule: str, why: str) -> None:
         if rule not in self._guarded or self._is_rolled_back(rule):
-            self.tripped.pop(rule, None)
+            self._release(rule)
             return
-        wanted = Wanted("rollback", rule, author=AUTHOR, reason=f"rolled back at once: {why}")
+        reason = f"rolled back at once: {why}"
+        wanted = Wanted("rollback", rule, author=AUTHOR, reason=reason, alone=True)
         if await self._change(wanted):
             self.moves[rule, Kind.ROLLBACK.value] += 1
-            self.tripped.pop(rule, None)
+            self._release(rule)
+
+    def _release(self, rule: str) -> None:
+        """Leave a rule to the table again, which knows of its rollback by now."""
+        self.tripped.pop(rule, None)
+        if not self.tripped:
+            self.stopped = frozenset()
 
     def _is_rolled_back(self, rule: str) -> bool:
         override = self._control.snapshots.current.overrides.get(rule)
@@ -298,15 +311,21 @@ class Guardrail:
         walks: dict[str, Any] = {}
         gone = [rule for rule in known if rule not in self._guarded]
         for rule, found in self._guarded.items():
-            if _sequence(known.get(rule)) > self._control.sequence:
+            behind = _sequence(known.get(rule)) - self._control.sequence
+            if 0 < behind < _MOST_BEHIND:
                 continue  # what the last move has changed isn't known here yet
             counters = _of_rule(figures, rule)
             before = _walk(known.get(rule))
-            walk = self._placed(found, before, counters)
-            if walk is None:
-                gone += [rule] if rule in known else []
+            try:
+                walk = self._placed(found, before, counters)
+                if walk is None:
+                    gone += [rule] if rule in known else []
+                    continue
+                walk, said = await self._judged(found, walk, counters)
+            except (ValueError, ArithmeticError) as error:
+                logger.error("the walk of %s can't be judged and begins anew: %s", rule, error)
+                gone.append(rule)
                 continue
-            walk, said = await self._judged(found, walk, counters)
             document = {
                 "walk": walk.as_json(), "said": said, "sequence": self._control.sequence
             }  # fmt: skip
@@ -325,31 +344,39 @@ class Guardrail:
         None: there is none, since nothing is a canary.
         """
         now, override = self._clock(), found.override
-        if override is not None and override.kind == "rollback":
+        if walk is not None and walk.since > now:
+            walk = replace(walk, since=now)  # the clock that wrote it was ahead
+        if override is not None and override.stays:
             if walk is None or walk.state is State.ROLLED_BACK:
                 return walk
             return replace(walk, state=State.ROLLED_BACK, since=now)
-        by_hand = override is not None and override.author != AUTHOR
-        if by_hand and override is not None and override.expires is not None:
-            return paused(walk, now) if walk is not None else None  # it ends by itself
-        if found.cutover == "canary" and found.weight:
-            if walk is None or walk.state in (State.ROLLED_BACK, State.DONE, State.WATCHING):
-                return begin(found.config, found.weight, counters, now)
-            if walk.state is State.PAUSED:
-                return walk if by_hand else begin(found.config, found.weight, counters, now)
-            if found.weight == walk.weight:
+        if override is not None and override.author != AUTHOR:
+            if override.expires is not None:
+                return paused(walk, now) if walk is not None else None  # it ends by itself
+            if walk is not None and walk.state in ACTIVE and override.since > walk.since:
+                if walk.state is State.WAITING and found.cutover == "native":
+                    return replace(walk, state=State.WATCHING, since=now)
+                return paused(replace(walk, weight=found.weight or walk.weight), now)
+            if walk is not None and walk.state is State.PAUSED:
                 return walk
-            if by_hand:
-                return paused(walk, now)
-            # A leader has moved and died before it wrote that down, or the file says otherwise.
-            return begin(found.config, found.weight, counters, now, walk.baseline)
+        if found.cutover == "canary" and found.weight:
+            return self._placed_canary(found, found.weight, walk, counters)
         if found.cutover == "native" and walk is not None:
-            if walk.state is State.WAITING and by_hand:
-                return replace(walk, state=State.WATCHING, since=now)
-            if walk.state is State.WALKING and not by_hand:
+            if walk.state is State.WALKING:
                 return replace(walk, state=State.WATCHING, weight=100.0, since=now)
             return walk if walk.state in (State.WATCHING, State.DONE) else None
         return None
+
+    def _placed_canary(
+        self, found: Guarded, weight: float, walk: Walk | None, counters: Mapping[str, Window]
+    ) -> Walk:
+        now = self._clock()
+        if walk is None or walk.state not in (State.WALKING, State.WAITING):
+            return begin(found.config, weight, counters, now)
+        if weight == walk.weight:
+            return walk
+        # A leader has moved and died before it wrote that down, or the file says otherwise.
+        return begin(found.config, weight, counters, now, walk.baseline)
 
     async def _judged(
         self, found: Guarded, walk: Walk, counters: Mapping[str, Window]
@@ -390,10 +417,16 @@ class Guardrail:
             logger.warning("%s: %s", rule, move.reason)
             return True
         if move.kind is Kind.ROLLBACK:
-            wanted = Wanted("rollback", rule, author=AUTHOR, reason=move.reason)
+            wanted = Wanted("rollback", rule, author=AUTHOR, reason=move.reason, alone=True)
         else:
             wanted = Wanted(
-                "set", rule, move.cutover, move.weight, author=AUTHOR, reason=move.reason
+                "set",
+                rule,
+                move.cutover,
+                move.weight,
+                author=AUTHOR,
+                reason=move.reason,
+                alone=True,
             )
         return await self._change(wanted)
 

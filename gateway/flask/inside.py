@@ -23,7 +23,7 @@ from urllib.parse import quote
 from flask import Flask, abort, g, request, request_finished
 
 from gateway.cutover import Decision, decide
-from gateway.exceptions import Handover, UseLegacy
+from gateway.exceptions import Handover, Strayed, UseLegacy
 from gateway.flask.responses import flask_response
 from gateway.inventory import route_path
 from gateway.legacy import CALL_KEY
@@ -77,6 +77,8 @@ class Passport:
     native: Callable[[Match], ASGIApp]
     inherits: Callable[[Match], bool]
     principal: Principal | None = None
+    mirrored: bool = False
+    """Nobody gets the answer: the request may be nothing but what was decided."""
     rewritten: Scope | None = None
     """The request as middleware inside Flask has changed it."""
     asked: bool = False
@@ -88,7 +90,8 @@ class Passport:
     def hold(self) -> None:
         """Hold what Flask has matched against the table; may change match and decision.
 
-        Raises RetiredRoute where native must take the request out of Flask.
+        Raises RetiredRoute where native must take the request out of Flask, Strayed where a
+        mirrored request is no longer the one that was decided: it might be a DELETE by now.
         """
         rule = request.url_rule
         route = self.match.route
@@ -96,6 +99,8 @@ class Passport:
         native = self.decision.backend is Backend.NATIVE
         if rule is decided and _untouched(self.scope, rule is None):
             return
+        if self.mirrored:
+            raise Strayed(f"{request.method} {request.path}")
         if rule is None and not native:
             return
         scope = _as_flask_sees_it(self.scope)
@@ -148,6 +153,8 @@ class Passport:
         try:
             answer = call.ask(self.native(self.match), dict(self.rewritten or self.scope), timeout)
         except UseLegacy:
+            if self.mirrored:
+                raise Strayed(self.match_id) from None
             self._leave_to_view(call, Reason.USE_LEGACY)
             return None
         except (Exception, TimeoutError) as error:

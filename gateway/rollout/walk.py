@@ -157,8 +157,9 @@ def begin(
 def counted(walk: Walk, counters: Mapping[str, Window], config: GuardrailConfig) -> Walk:
     """Add what each worker has counted since it was last read.
 
-    By worker, so that one that restarts takes nothing away. A new worker counts from its start; a
-    worker that is missing is waited for. A full window is followed by a new one.
+    By worker, so that one that restarts takes nothing away. A worker that wasn't known counts from
+    here on: what it did before may belong to an earlier step. One that is missing is waited for. A
+    full window is followed by a new one.
     """
     if walk.state not in ACTIVE:
         return walk
@@ -166,7 +167,8 @@ def counted(walk: Walk, counters: Mapping[str, Window], config: GuardrailConfig)
         walk = replace(walk, number=walk.number + 1, window=EMPTY, baseline=_remembered(walk))
     window = walk.window
     for worker, now in counters.items():
-        window += now.since(walk.seen.get(worker, EMPTY))
+        if worker in walk.seen:
+            window += now.since(walk.seen[worker])
     gone = [each for each in walk.seen.items() if each[0] not in counters]
     return replace(walk, window=window, seen={**dict(gone[-_MISSING:]), **counters})
 

@@ -9,6 +9,7 @@ import asyncio
 from contextvars import copy_context
 from typing import TYPE_CHECKING
 
+from gateway.cutover import OWN_COOKIE
 from gateway.shadow.answer import Answer
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 #: Messages of ASGI extensions that carry a body past us.
 _BEYOND = frozenset({"http.response.pathsend", "http.response.zerocopysend"})
+
+
+_OWN = OWN_COOKIE.encode()
 
 
 class Unfit(OSError):
@@ -62,7 +66,14 @@ class Collected:
             self.complete = not message.get("more_body", False)
         elif kind == "http.response.start":
             self.status = message["status"]
-            self.headers = tuple([(k.lower(), v) for k, v in message.get("headers", ())])
+            self.headers = tuple(
+                [
+                    (key, value)
+                    for name, value in message.get("headers", ())
+                    # The gateway's own cookie is none of the apps' doing.
+                    if (key := name.lower()) != b"set-cookie" or not value.startswith(_OWN)
+                ]
+            )
             for name, value in self.headers:
                 if name == b"content-type" and value.lower().startswith(b"text/event-stream"):
                     self._give_up("stream")
@@ -108,7 +119,8 @@ class Kept:
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, length: int) -> None:
-        self.scope: Scope = dict(scope)
+        # Middleware may change the headers in place.
+        self.scope: Scope = {**scope, "headers": list(scope["headers"])}
         self.context: Context = copy_context()
         self.answer = Collected(length)
         self.error: str | None = None
@@ -138,6 +150,9 @@ class Kept:
 
     def send(self, message: Message) -> Awaitable[None]:
         """Send to the client, and keep it."""
+        if message["type"] == "http.response.start":
+            # A list: the headers may be an iterable that can be read once.
+            message = {**message, "headers": list(message.get("headers", ()))}
         self.answer.note(message)
         return self._send(message)
 

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import anyio.to_thread
 
 from gateway.cutover import Decision
-from gateway.exceptions import UseLegacy
+from gateway.exceptions import Handover, UseLegacy
 from gateway.routing import Backend, Match, Reason
 from gateway.shadow.effects import listen, recording
 from gateway.shadow.kept import Collecting, Kept, Unfit
@@ -52,8 +52,10 @@ logger = logging.getLogger("gateway.shadow")
 
 #: A mirrored handler that keeps the event loop for longer, in seconds, is mirrored no more.
 BLOCK_SECONDS = 0.25
-#: A route that so often in a row doesn't answer in time is mirrored no more.
+#: A route that so often doesn't answer in time is mirrored no more; a timeout weighs as much as so
+#: many answers in time.
 MOST_TIMEOUTS = 5
+_TIMEOUT_WEIGHT = 5
 #: How long a route is left alone then, in seconds.
 SUSPENDED_SECONDS = 600.0
 #: How long the server's end waits for mirrors under way, in seconds.
@@ -98,6 +100,7 @@ class Mirrors:
     """All mirrors of one worker; everything runs on the event loop.
 
     `rerun` asks a side; `prepare` readies the legacy app, and may be called again and again.
+    `is_full` tells that no thread is left for legacy, which would refuse the request then.
     """
 
     def __init__(
@@ -106,6 +109,7 @@ class Mirrors:
         rerun: Rerun,
         verdicts: Verdicts,
         prepare: Callable[[], None] = lambda: None,
+        is_full: Callable[[], bool] = lambda: False,
     ) -> None:
         self.outcomes: Counter[tuple[str, str, str]] = Counter()
         """How mirrors ended, by method, path template and outcome."""
@@ -115,10 +119,12 @@ class Mirrors:
         self._settings = settings
         self._rerun = rerun
         self._prepare = prepare
+        self._is_full = is_full
         self._tasks: set[asyncio.Task[None]] = set()
         self._jobs: dict[int, _Job] = {}
         self._revision = ""
         self._stopped = False
+        self._unready = False
         self._limiter: CapacityLimiter | None = None
         self._bare: dict[int, tuple[Route, Route]] = {}
         self._undo: dict[WritesConfig, Undo] = {}
@@ -147,8 +153,15 @@ class Mirrors:
             self._revision = snapshot.revision
             self.suspended.clear()
             self._bare.clear()
-            self._make_ready()
-        if route.id in self.suspended and not self._may_again(route):
+            try:
+                self._make_ready()
+                self._unready = False
+            except Exception:
+                self._unready = True
+                logger.exception("nothing is mirrored: the legacy app can't be made ready for it")
+        if self._unready:
+            self._count(route, "unready")
+        elif route.id in self.suspended and not self._may_again(route):
             self._count(route, "suspended")
         elif len(self._tasks) >= self._settings.in_flight:
             self._count(route, "busy")
@@ -219,6 +232,9 @@ class Mirrors:
         begin().update(state)
         first = job.kept.answer.answer(job.kept.error)
         other = Backend.NATIVE if job.served is Backend.LEGACY else Backend.LEGACY
+        if self._is_full():
+            self._count(job.route, "busy")
+            return
         try:
             effects = _recorded(job.kept)
             second = await self._ask(job, other)
@@ -254,19 +270,14 @@ class Mirrors:
 
         error: str | None = None
         try:
-            async with asyncio.timeout(self._settings.timeout):
-                if job.mirroring.writes is None:
-                    await in_steps(run, BLOCK_SECONDS, blocked)
-                else:
-                    async with AsyncExitStack() as stack:
-                        await self._undoing(job.mirroring.writes).enter(stack)
-                        await in_steps(run, BLOCK_SECONDS, blocked)
+            await self._bounded(job.mirroring.writes, in_steps(run, BLOCK_SECONDS, blocked))
         except TimeoutError:
             if not collecting.answer.complete:
                 self._hangs(job.route)
                 raise Unfit("timeout") from None
-        except UseLegacy:
-            raise Unfit("use_legacy") from None
+        except (UseLegacy, Handover) as other:
+            why = "use_legacy" if isinstance(other, UseLegacy) else "strayed"
+            raise Unfit(why) from None
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if self._stopped or task is None:
@@ -279,8 +290,20 @@ class Mirrors:
             raise Unfit(collecting.answer.why)
         if not collecting.answer.complete and error is None:
             raise Unfit("no_answer")
-        self._timeouts.pop(job.route.id, None)
+        if self._timeouts[job.route.id] > 0:
+            self._timeouts[job.route.id] -= 1
         return collecting.answer.answer(error)
+
+    async def _bounded(self, writes: WritesConfig | None, running: Awaitable[None]) -> None:
+        """Await it for so long, or until its writes can be undone."""
+        if writes is None:
+            async with asyncio.timeout(self._settings.timeout):
+                await running
+            return
+        # No timeout: the thread of a `def` handler goes on, and would write after the end.
+        async with AsyncExitStack() as stack:
+            await self._undoing(writes).enter(stack)
+            await running
 
     def _undoing(self, writes: WritesConfig) -> Undo:
         found = self._undo.get(writes)
@@ -290,17 +313,19 @@ class Mirrors:
 
     def _hangs(self, route: Route) -> None:
         """Suspend a route that never answers in time: its threads go on, whoever waits for them."""
-        self._timeouts[route.id] += 1
-        if self._timeouts[route.id] >= MOST_TIMEOUTS and route.id not in self.suspended:
+        self._timeouts[route.id] += _TIMEOUT_WEIGHT
+        if (
+            self._timeouts[route.id] >= MOST_TIMEOUTS * _TIMEOUT_WEIGHT
+            and route.id not in self.suspended
+        ):
             del self._timeouts[route.id]
             self._until[route.id] = time.monotonic() + SUSPENDED_SECONDS
             self.suspended[route.id] = _name_of(route)
             logger.error(
-                "%s has not answered within %g s, %d times in a row: %s is mirrored no more for %d "
+                "%s has not answered within %g s, again and again: %s is mirrored no more for %d "
                 "minutes, or until the config or an override changes",
                 _name_of(route),
                 self._settings.timeout,
-                MOST_TIMEOUTS,
                 route.id,
                 SUSPENDED_SECONDS / 60,
             )

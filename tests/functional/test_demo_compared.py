@@ -20,7 +20,7 @@ from tests.functional.servers import serve
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytestmark = pytest.mark.network
+pytestmark = [pytest.mark.network, pytest.mark.usefixtures("never_suspended")]
 
 CONFIG = Path(__file__).parents[2] / "config" / "gateway.yaml"
 USER = ("GET", "/user/{user_id}")

@@ -216,16 +216,33 @@ def test_nothing_moves_without_traffic_or_before_its_time(tmp_path: Path) -> Non
         assert moves(running) == []
 
 
-def test_who_sets_the_weight_in_the_middle_ends_the_walk(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("route", "weight"), [("a", 3), ("a", 5), ("GET /a", 3)])
+def test_who_sets_the_weight_in_the_middle_ends_the_walk(
+    tmp_path: Path, route: str, weight: int
+) -> None:
+    """Also who pins it where it is, or sets the route instead of its rule."""
     with guarded(tmp_path) as running, Clients([running.url]):
         wait_until(lambda: "canary 5%" in moves(running), 40)
-        body = {"route": "a", "cutover": "canary", "weight": 3, "author": "ann"}
+        body = {"route": route, "cutover": "canary", "weight": weight, "author": "ann"}
         running.post("/overrides", body)
         done = moves(running)
         time.sleep(4)
         assert moves(running) == done
-        running.post("/clear", {"route": "a"})
+        held = running.ask("GET", "/overrides").json()["overrides"]
+        assert (route, weight) in {(each["route"], each["weight"]) for each in held}
+        running.post("/clear", {"route": route})
+        if route == "a":
+            assert running.ask("GET", "/overrides").json()["overrides"] == []
         wait_until(lambda: len(moves(running)) > len(done), 40)
+
+
+def test_nothing_moves_while_the_kill_switch_is_on(tmp_path: Path) -> None:
+    rule = RULE.replace("weight: 1", "weight: 50").replace("500ms", "2s")
+    with guarded(tmp_path, rule=rule) as running, Clients([running.url]) as clients:
+        wait_until(lambda: clients.native() > 50, 20)
+        running.post("/overrides", {"all": True, "cutover": "legacy"})
+        time.sleep(3.5)
+        assert moves(running) == []
 
 
 def test_a_walk_goes_on_after_a_restart(tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ __all__ = ["httpbin_app"]  # a fixture
 
 pytestmark = [
     pytest.mark.network,
+    pytest.mark.usefixtures("never_suspended"),
     pytest.mark.skipif(
         int(version("werkzeug").partition(".")[0]) < 3,
         reason="the native copies give Werkzeug 3's answers to odd cookies, queries and forms",

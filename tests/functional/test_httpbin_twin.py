@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["httpbin_app"]  # a fixture
 
-pytestmark = pytest.mark.network
+pytestmark = [pytest.mark.network, pytest.mark.usefixtures("never_suspended")]
 
 HEADERS = ("content-type", "content-encoding", "content-range", "location", "cache-control", "vary")
 #: Asked by many at once. Nothing seeded: httpbin seeds the `random` that all threads share.
