@@ -118,7 +118,7 @@ class Breakers:
             ok = False
         elif decision.backend is Backend.NATIVE:
             ok = status < _FIRST_ERROR if status else None
-        elif decision.reason is not Reason.USE_LEGACY:
+        elif decision.reason not in (Reason.USE_LEGACY, Reason.HOOKS):
             return
         breaker = self._of(route)
         before = breaker.state

@@ -11,6 +11,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 
 from gateway.cutover import NOBODY, Caller, Decision, decide, set_cookie
@@ -46,6 +47,8 @@ logger = logging.getLogger("gateway.dispatch")
 PRINCIPAL_KEY = "gateway.principal"
 #: Set where legacy serves a mirrored request.
 MIRROR_KEY = "gateway.mirror"
+#: What an answer that broke off is counted as: whatever its head said, it has failed.
+_BROKEN = 599
 _GUARDED = Decision(Backend.NATIVE, Reason.GUARD)
 
 
@@ -82,6 +85,7 @@ class Dispatcher:
         self, snapshot: Snapshot, match: Match, scope: Scope, receive: Receive, send: Send
     ) -> None:
         record = _Record(send, match)
+        broken = False
         started = time.perf_counter()
         try:
             if self.tracing is None:
@@ -92,21 +96,20 @@ class Dispatcher:
             message = f"{scope['path']}: UseLegacy, but legacy has no such route"
             logger.error(message)
             raise RuntimeError(message) from None
+        except Exception as error:
+            broken = not isinstance(error, OSError | ClientDisconnect)  # the client hasn't left
+            raise
         finally:
             now = time.perf_counter()
             duration = now - started
             route = record.match.route
+            status = max(record.status, _BROKEN) if broken else record.status
             if route is not None and route.circuit is not None:
-                self.breakers.note(route, record.decision, record.status, now)
+                self.breakers.note(route, record.decision, status, now)
             if route is not None and route.guardrail is not None and self.guardrail is not None:
-                self.guardrail.note(route, record.decision, record.status)
+                self.guardrail.note(route, record.decision, status)
             self.tally.note(
-                snapshot.table,
-                record.match,
-                record.decision,
-                scope["method"],
-                record.status,
-                duration,
+                snapshot.table, record.match, record.decision, scope["method"], status, duration
             )
             if self.observers:
                 exchange = Exchange(
@@ -377,6 +380,11 @@ class Dispatcher:
         finally:
             if passport is not None:
                 send.match, send.decision = passport.match, passport.decision
+                if passport.decision.backend is Backend.NATIVE and not passport.asked:
+                    # Native has done nothing, well or badly.
+                    send.decision = replace(
+                        passport.decision, backend=Backend.LEGACY, reason=Reason.HOOKS
+                    )
 
     def _inherits(self, snapshot: Snapshot, match: Match, scope: Mapping[str, Any]) -> bool:
         """Tell whether Flask's own machinery belongs around a match that native serves."""

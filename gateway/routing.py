@@ -76,6 +76,7 @@ class Reason(StrEnum):
     CIRCUIT_OPEN = "circuit_open"
     FAILOVER = "failover"
     USE_LEGACY = "use_legacy"
+    HOOKS = "hooks"
     MIRROR = "mirror"
 
 
@@ -110,6 +111,7 @@ REASONS: Mapping[Reason, str] = {
     Reason.CIRCUIT_OPEN: "native has failed too often on this route: legacy serves for a while",
     Reason.FAILOVER: "native failed before its first byte, so legacy answered",
     Reason.USE_LEGACY: "the native handler asked for legacy (raise UseLegacy())",
+    Reason.HOOKS: "one of Flask's own hooks answered before the native handler was asked",
     Reason.MIRROR: "a mirrored request, whose answer nobody gets",
     Reason.RETIRED: "middleware inside legacy turned this into a route that native has taken over",
 }

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from gateway.secrecy import without_secrets
+from gateway.secrecy import path_without_secrets, query_without_secrets, without_secrets
 from gateway.shadow.compare import Comparison, Policy, Verdict, compare, compare_twins
 from gateway.shadow.effects import differing
 from gateway.shadow.noise import Noise
@@ -120,8 +120,8 @@ class Verdicts:
             "route": route.id,
             "at": self._clock(),
             "method": scope["method"],
-            "path": without_secrets(scope["path"]),
-            "query": without_secrets(scope.get("query_string", b"").decode("latin-1")),
+            "path": path_without_secrets(scope["path"]),
+            "query": query_without_secrets(scope.get("query_string", b"")),
             "legacy": _essence(legacy),
             "native": _essence(native),
             "differences": [asdict(each) for each in found.differences],

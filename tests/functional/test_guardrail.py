@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from tests.functional.live import Server, server, wait_until
+from tests.functional.servers import serve
 from tests.functional.services import redis_server
 
 if TYPE_CHECKING:
@@ -307,3 +308,36 @@ def test_what_compares_nothing_cannot_be_held_to_consistency(tmp_path: Path) -> 
         flask, native, {"version": 1, "routes": [rule | {"sample": 10}]}, verify_lock=False
     )
     assert json.dumps(made.snapshots.current.revision)
+
+
+@pytest.mark.parametrize(("path", "reason"), [("/early", "hooks"), ("/cut", "rule")])
+def test_what_native_has_not_answered_is_no_success_of_its(path: str, reason: str) -> None:
+    """A hook of Flask's answers before it is asked; a stream breaks off after its head."""
+    from fastapi import FastAPI
+    from fastapi.responses import StreamingResponse
+    from flask import Flask
+
+    from gateway import Gateway
+
+    flask, native = Flask("x"), FastAPI()
+    if path == "/early":
+        flask.before_request(lambda: ("no", 401))
+    flask.add_url_rule(path, "view", lambda: "")
+
+    @native.get(path)
+    async def broken() -> Any:
+        async def parts() -> Any:
+            yield b"x"
+            raise RuntimeError
+
+        return StreamingResponse(parts())
+
+    rule = {"path": path, "cutover": "native", "guardrail": {}}
+    app = Gateway(flask, native, {"version": 1, "routes": [rule]}, verify_lock=False)
+    with serve(app) as url, contextlib.suppress(httpx.RemoteProtocolError):
+        httpx.get(f"{url}{path}")
+    lines = {key[2]: line for key, line in app._dispatch.tally.lines.items()}
+    assert lines.keys() == {"legacy" if reason == "hooks" else "native"}
+    (line,) = lines.values()
+    assert line.reasons == {reason: 1}
+    assert line.errors == (0 if reason == "hooks" else 1)
