@@ -135,7 +135,7 @@ def _ask(port: int, stop: threading.Event, done: list[str], failures: list[str])
         done.append(path)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_five_rolling_updates_lose_nothing(tmp_path: Path) -> None:
     (tmp_path / "live_apps.py").write_text(APPS + MORE)
     (tmp_path / "gateway.yaml").write_text(CONFIG + RULES)
