@@ -23,7 +23,6 @@ from cachelib import FileSystemCache
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 from flask import Flask, g, request, session
-from flask_limiter import Limiter
 from flask_session import Session
 from flask_wtf import CSRFProtect
 from flask_wtf.csrf import generate_csrf
@@ -552,12 +551,15 @@ def test_a_stream_of_events_is_not_mirrored() -> None:
 
 def test_hooks_run_and_nothing_of_them_lasts(tmp_path: Path) -> None:
     """A session on the server isn't saved, a limit isn't used up, and both sides can tell."""
+    limiting = pytest.importorskip("flask_limiter")
     flask, native = Flask("legacy"), FastAPI(openapi_url=None)
     flask.config.update(
         SESSION_TYPE="cachelib", SESSION_CACHELIB=FileSystemCache(str(tmp_path / "s"), mode=0o600)
     )
     Session(flask)
-    Limiter(lambda: "everybody", app=flask, default_limits=["6 per hour"], storage_uri="memory://")
+    limiting.Limiter(
+        lambda: "everybody", app=flask, default_limits=["6 per hour"], storage_uri="memory://"
+    )
     seen: list[tuple[str, bool, bool]] = []
 
     @flask.before_request
