@@ -139,10 +139,10 @@ def _route(row: dict[str, Any], *, counted: bool) -> None:
 def _entry(name: str, what: Text) -> None:
     """Print one line of a route's head, where there is something to say."""
     if what.plain:
-        grid = Table.grid(padding=(0, 1))
-        grid.add_column(no_wrap=True, width=12)
+        grid = Table.grid()
+        grid.add_column(no_wrap=True)
         grid.add_column(overflow="fold")
-        grid.add_row(Text(f"  {name}", "dim"), what)
+        grid.add_row(Text(f"  {name:<11}", "dim"), what)
         _line(grid)
 
 
