@@ -140,7 +140,7 @@ class Gateway:
             again.rerun,
             verdicts,
             self._prepare_mirror,
-            lambda: self._mirror_pool.stats().busy >= self._mirror_pool.threads,
+            lambda: self._mirror_pool.is_full,
         )
         self._sharing = Sharing(verdicts, store, self._mirrored)
         self._lag = LoopLag(whole.observe.loop_lag, self.mirrors.blocked)

@@ -9,22 +9,23 @@ import traceback
 from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 
-from gateway.cutover import NOBODY, Caller, Decision, decide, set_cookie
+from gateway.cutover import NOBODY, Caller, Decision, decide
 from gateway.exceptions import AnswerAbortedError, Handover, RequestRefused, Strayed, UseLegacy
 from gateway.failover import Empty, KeptBody, attempt
 from gateway.flask.inside import ENVIRON_KEY, Passport, RetiredRoute
 from gateway.inventory import route_path
 from gateway.observe import Exchange, Observer, notify
+from gateway.outgoing import WithoutBody, adding
 from gateway.routing import SAFE, Backend, Coverage, Match, Reason
 from gateway.state import request_state
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import Awaitable
 
     from starlette.types import Message, Receive, Scope, Send
 
@@ -79,160 +80,9 @@ class Dispatcher:
             return self._websocket(scope, receive, send)
         snapshot = self.snapshots.current
         match = snapshot.table.match(scope)
-        return self._observed(snapshot, match, scope, receive, send)
+        return self._observed(_Request(snapshot, match, scope, receive, send))
 
-    async def _observed(
-        self, snapshot: Snapshot, match: Match, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        record = _Record(send, match)
-        broken = False
-        started = time.perf_counter()
-        try:
-            if self.tracing is None:
-                await self._admitted(snapshot, match, scope, receive, record)
-            else:
-                await self._traced(self.tracing, snapshot, match, scope, receive, record)
-        except UseLegacy:
-            message = f"{scope['path']}: UseLegacy, but legacy has no such route"
-            logger.error(message)
-            raise RuntimeError(message) from None
-        except Exception as error:
-            broken = not isinstance(error, OSError | ClientDisconnect)  # the client hasn't left
-            raise
-        finally:
-            now = time.perf_counter()
-            duration = now - started
-            route = record.match.route
-            status = max(record.status, _BROKEN) if broken else record.status
-            if route is not None and route.circuit is not None:
-                self.breakers.note(route, record.decision, status, now)
-            if route is not None and route.guardrail is not None and self.guardrail is not None:
-                self.guardrail.note(route, record.decision, status)
-            self.tally.note(
-                snapshot.table, record.match, record.decision, scope["method"], status, duration
-            )
-            if self.observers:
-                exchange = Exchange(
-                    method=scope["method"],
-                    path=scope["path"],
-                    match=record.match,
-                    decision=record.decision,
-                    status=record.status,
-                    duration=duration,
-                    revision=snapshot.revision,
-                    state=request_state(),
-                    principal=record.principal,
-                    trace_id=record.trace_id,
-                )
-                notify(self.observers, exchange)
-
-    async def _traced(
-        self,
-        tracing: Tracing,
-        snapshot: Snapshot,
-        match: Match,
-        scope: Scope,
-        receive: Receive,
-        record: _Record,
-    ) -> None:
-        with tracing.around(dict(scope)) as (span, traced):
-            record.trace_id = tracing.trace_id(span)
-            try:
-                await self._admitted(snapshot, match, traced, receive, record)
-            finally:
-                tracing.finish(span, record.match, record.decision, record.status)
-
-    def _admitted(
-        self, snapshot: Snapshot, match: Match, scope: Scope, receive: Receive, send: _Record
-    ) -> Awaitable[None]:
-        """Serve the request, after the shared guard where the route asks for it."""
-        if snapshot.config.auth is not None and _is_guarded(snapshot, match):
-            return self._guarded(snapshot, match, scope, receive, send)
-        route = match.route
-        if route is not None and route.reads_session:
-            return self._decided(snapshot, match, scope, None, receive, send)
-        decision = send.forced or decide(match, scope, snapshot.policy)
-        return self._serve(snapshot, match, decision, scope, receive, send, None)
-
-    async def _guarded(
-        self, snapshot: Snapshot, match: Match, scope: Scope, receive: Receive, send: _Record
-    ) -> None:
-        if self.guard is None:  # no table is built without one; a broken snapshot opens nothing
-            await PlainTextResponse("Forbidden", HTTPStatus.FORBIDDEN)(scope, receive, send)
-            return
-
-        async def go_on(principal: Principal | None, receive: Receive, _: Send) -> None:
-            state = {**scope.get("state", {}), "principal": principal}
-            known = {**scope, "state": state}
-            await self._decided(snapshot, match, known, principal, receive, send)
-
-        requires = match.route.requires if match.route is not None else frozenset[str]()
-        asked = scope if self.flask is None else self.flask.for_guard(scope)
-        refuse = _wrap(snapshot, _GUARDED, scope, send)
-        await self.guard.run(asked, receive, refuse, go_on, requires)
-
-    async def _decided(
-        self,
-        snapshot: Snapshot,
-        match: Match,
-        scope: Scope,
-        principal: Principal | None,
-        receive: Receive,
-        send: _Record,
-    ) -> None:
-        caller = NOBODY
-        route = match.route
-        if principal is not None:
-            caller = Caller(principal.id, principal.scopes)
-            send.principal = principal.id
-        if route is not None and route.reads_session and self.flask is not None:
-            caller = replace(caller, session=await self.flask.read_session(scope))
-        decision = send.forced or decide(match, scope, snapshot.policy, caller)
-        await self._serve(snapshot, match, decision, scope, receive, send, principal)
-
-    def _serve(
-        self,
-        snapshot: Snapshot,
-        match: Match,
-        decision: Decision,
-        scope: Scope,
-        receive: Receive,
-        send: _Record,
-        principal: Principal | None,
-    ) -> Awaitable[None]:
-        """Serve the request by the side that was decided for, or by legacy while it can't."""
-        route = match.route
-        # What is forced doesn't follow the cutover: the other side will never have to answer it.
-        mirroring = route.mirroring if route is not None and match.forced is None else None
-        if route is not None and mirroring is not None and self.mirrors is not None:
-            kept = self.mirrors.keep(snapshot, route, scope, receive, send.sends)
-            if kept is not None:
-                send.sends = kept.send
-                serving = self._answer(
-                    snapshot, match, decision, scope, kept.receive, send, principal
-                )
-                return self._mirrored(serving, snapshot, match, kept, send)
-        return self._answer(snapshot, match, decision, scope, receive, send, principal)
-
-    async def _mirrored(
-        self,
-        serving: Awaitable[None],
-        snapshot: Snapshot,
-        match: Match,
-        kept: Kept,
-        send: _Record,
-    ) -> None:
-        """Serve, and then let the other side answer as well, which nobody waits for."""
-        try:
-            await serving
-        except Exception:
-            kept.error = traceback.format_exc()
-            raise
-        finally:
-            if self.mirrors is not None:
-                self.mirrors.begin(snapshot, match, kept, send.decision)
-
-    async def rerun(
+    def rerun(
         self,
         snapshot: Snapshot,
         match: Match,
@@ -240,25 +90,125 @@ class Dispatcher:
         scope: Scope,
         receive: Receive,
         send: Send,
-    ) -> None:
-        """Serve a mirrored request: decided already, neither counted nor observed."""
-        record = _Record(send, match)
-        record.forced = decision
-        await self._admitted(snapshot, match, scope, receive, record)
-
-    def _answer(
-        self,
-        snapshot: Snapshot,
-        match: Match,
-        decision: Decision,
-        scope: Scope,
-        receive: Receive,
-        send: _Record,
-        principal: Principal | None,
     ) -> Awaitable[None]:
-        asked = scope
-        if snapshot.policy.tester is not None:
-            scope = _shown(snapshot, scope)
+        """Serve a mirrored request: decided already, neither counted nor observed."""
+        return self._admitted(_Request(snapshot, match, scope, receive, send, decision))
+
+    # -- observe ------------------------------------------------------------------------------
+
+    async def _observed(self, request: _Request) -> None:
+        broken = False
+        started = time.perf_counter()
+        try:
+            if self.tracing is None:
+                await self._admitted(request)
+            else:
+                await self._traced(self.tracing, request)
+        except UseLegacy:
+            message = f"{request.scope['path']}: UseLegacy, but legacy has no such route"
+            logger.error(message)
+            raise RuntimeError(message) from None
+        except Exception as error:
+            broken = not isinstance(error, OSError | ClientDisconnect)  # the client hasn't left
+            raise
+        finally:
+            now = time.perf_counter()
+            status = max(request.status, _BROKEN) if broken else request.status
+            self._finished(request, status, now, now - started)
+
+    def _finished(self, request: _Request, status: int, now: float, duration: float) -> None:
+        match, decision, method = request.served, request.decision, request.scope["method"]
+        route = match.route
+        if route is not None and route.circuit is not None:
+            self.breakers.note(route, decision, status, now)
+        if route is not None and route.guardrail is not None and self.guardrail is not None:
+            self.guardrail.note(route, decision, status)
+        self.tally.note(request.snapshot.table, match, decision, method, status, duration)
+        if self.observers:
+            notify(self.observers, request.exchange(duration))
+
+    async def _traced(self, tracing: Tracing, request: _Request) -> None:
+        with tracing.around(dict(request.scope)) as (span, traced):
+            request.trace_id = tracing.trace_id(span)
+            request.scope = traced
+            try:
+                await self._admitted(request)
+            finally:
+                tracing.finish(span, request.served, request.decision, request.status)
+
+    # -- decide -------------------------------------------------------------------------------
+
+    def _admitted(self, request: _Request) -> Awaitable[None]:
+        """Serve the request, after the shared guard where the route asks for it."""
+        snapshot, match = request.snapshot, request.match
+        if snapshot.config.auth is not None and _is_guarded(snapshot, match):
+            return self._guarded(request)
+        if match.route is not None and match.route.reads_session:
+            return self._known(request, NOBODY)
+        decision = request.forced or decide(match, request.scope, snapshot.policy)
+        return self._serve(request, decision)
+
+    async def _guarded(self, request: _Request) -> None:
+        scope, route = request.scope, request.match.route
+        if self.guard is None:  # no table is built without one; a broken snapshot opens nothing
+            refusal = PlainTextResponse("Forbidden", HTTPStatus.FORBIDDEN)
+            await refusal(scope, request.receive, request)
+            return
+
+        async def go_on(principal: Principal | None, receive: Receive, _: Send) -> None:
+            state = {**scope.get("state", {}), "principal": principal}
+            request.scope, request.receive = {**scope, "state": state}, receive
+            request.principal = principal
+            caller = NOBODY if principal is None else Caller(principal.id, principal.scopes)
+            await self._known(request, caller)
+
+        requires = route.requires if route is not None else frozenset[str]()
+        asked = scope if self.flask is None else self.flask.for_guard(scope)
+        refuse = adding(request.snapshot, _GUARDED, scope, request)
+        await self.guard.run(asked, request.receive, refuse, go_on, requires)
+
+    async def _known(self, request: _Request, caller: Caller) -> None:
+        """Serve the request of a caller who is known, or may be by the Flask session."""
+        route = request.match.route
+        if route is not None and route.reads_session and self.flask is not None:
+            session = await self.flask.read_session(request.scope)
+            caller = replace(caller, session=session)
+        policy = request.snapshot.policy
+        decision = request.forced or decide(request.match, request.scope, policy, caller)
+        await self._serve(request, decision)
+
+    # -- serve --------------------------------------------------------------------------------
+
+    def _serve(self, request: _Request, decision: Decision) -> Awaitable[None]:
+        """Serve the request by the side that was decided for, or by legacy while it can't."""
+        match, mirrors = request.match, self.mirrors
+        route = match.route
+        # What is forced doesn't follow the cutover: the other side will never have to answer it.
+        wanted = route is not None and route.mirroring is not None and match.forced is None
+        if wanted and route is not None and mirrors is not None:
+            kept = mirrors.keep(
+                request.snapshot, route, request.scope, request.receive, request.sends
+            )
+            if kept is not None:
+                return self._mirrored(mirrors, request, decision, kept)
+        return self._answer(request, decision)
+
+    async def _mirrored(
+        self, mirrors: Mirrors, request: _Request, decision: Decision, kept: Kept
+    ) -> None:
+        """Serve, and then let the other side answer as well, which nobody waits for."""
+        request.receive, request.sends = kept.receive, kept.send
+        try:
+            await self._answer(request, decision)
+        except Exception:
+            kept.error = traceback.format_exc()
+            raise
+        finally:
+            mirrors.begin(request.snapshot, request.match, kept, request.decision)
+
+    def _answer(self, request: _Request, decision: Decision) -> Awaitable[None]:
+        snapshot, match = request.snapshot, request.match
+        request.shown = _shown(snapshot, request.scope)
         native = decision.backend is Backend.NATIVE
         route = match.route
         if native and route is not None and route.circuit is not None:
@@ -268,44 +218,41 @@ class Dispatcher:
         if native and route is not None and route.guardrail is not None and self._tripped(route):
             native = False
             decision = replace(decision, backend=Backend.LEGACY, reason=Reason.OVERRIDE)
-        send.decision = decision
+        request.decision = decision
         flask = self.flask
-        if native and (flask is None or flask.idle or not self._inherits(snapshot, match, scope)):
-            answer = _wrap(snapshot, decision, asked, send)
-            if flask is not None and not flask.idle:
-                scope, answer = flask.lend(match, scope, answer)
-            if route is None or route.coverage is not Coverage.BOTH:
-                return self._native(match, scope, receive, answer)
-            call = _Request(scope, asked, receive, send, principal)
-            return self._native_first(snapshot, match, decision, call, answer)
-        call = _Request(scope, asked, receive, send, principal)
-        return self._serve_legacy(snapshot, match, decision, call)
+        if not native or not (flask is None or flask.idle or not self._inherits(request, match)):
+            return self._serve_legacy(request, decision)
+        answer = adding(snapshot, decision, request.scope, request)
+        if flask is not None and not flask.idle:
+            request.shown, answer = flask.lend(match, request.shown, answer)
+        if route is None or route.coverage is not Coverage.BOTH:
+            return self._native(match, request.shown, request.receive, answer)
+        return self._native_first(request, decision, answer)
 
     def _tripped(self, route: Route) -> bool:
         """Tell whether native fails in a burst here, so that its rollback is on its way."""
         return self.guardrail is not None and route.id in self.guardrail.stopped
 
-    async def _native_first(
-        self, snapshot: Snapshot, match: Match, decision: Decision, call: _Request, answer: Send
-    ) -> None:
+    async def _native_first(self, request: _Request, decision: Decision, answer: Send) -> None:
         """Let native answer, and legacy where it fails or hands over before its first byte."""
+        match, scope, receive = request.match, request.shown, request.receive
         failover = match.route.failover if match.route is not None else None
-        scope, receive = call.scope, call.receive
         safe = scope["method"] in SAFE
         if failover is None and safe:
             try:
                 await self._native(match, scope, receive, answer)
             except UseLegacy:
-                if call.send.forced is not None:
+                if request.forced is not None:
                     raise
-                empty = call._replace(receive=Empty(receive))
-                await self._go_over(snapshot, match, decision, Reason.USE_LEGACY, empty)
+                request.receive = Empty(receive)
+                await self._go_over(request, decision, Reason.USE_LEGACY)
             return
-        kept = KeptBody(receive, snapshot.config.legacy.spool_memory, self.legacy.spooled)
+        memory = request.snapshot.config.legacy.spool_memory
+        kept = KeptBody(receive, memory, self.legacy.spooled)
         try:
             reason = Reason.USE_LEGACY
             # A mirror that asks for the other side has nothing to be compared with.
-            handed_over = () if call.send.forced is not None else (UseLegacy,)
+            handed_over = () if request.forced is not None else (UseLegacy,)
             with contextlib.suppress(*handed_over):
                 if failover is None or not (safe or failover.unsafe):
                     await self._native(match, scope, kept, answer)
@@ -316,96 +263,93 @@ class Dispatcher:
                     return
                 logger.warning("%s %s: %s", scope["method"], scope["path"], failure.what)
                 reason = Reason.FAILOVER
-            again = call._replace(receive=kept.again())
-            await self._go_over(snapshot, match, decision, reason, again)
+            request.receive = kept.again()
+            await self._go_over(request, decision, reason)
         except RequestRefused as refused:
             response = PlainTextResponse(f"{refused}\n", refused.status, {"retry-after": "5"})
             await response(scope, receive, answer)
         finally:
             kept.close()
 
-    async def _go_over(
-        self, snapshot: Snapshot, match: Match, decision: Decision, reason: Reason, call: _Request
-    ) -> None:
+    async def _go_over(self, request: _Request, decision: Decision, reason: Reason) -> None:
         """Let legacy answer what native was to answer."""
-        if call.send.status:
-            message = f"{call.scope['path']}: UseLegacy came after the first byte"
+        if request.status:
+            message = f"{request.scope['path']}: UseLegacy came after the first byte"
             raise AnswerAbortedError(message)
         decision = replace(decision, backend=Backend.LEGACY, reason=reason)
-        await self._serve_legacy(snapshot, match, decision, call)
+        await self._serve_legacy(request, decision)
 
-    async def _serve_legacy(
-        self, snapshot: Snapshot, match: Match, decision: Decision, call: _Request
-    ) -> None:
+    async def _serve_legacy(self, request: _Request, decision: Decision) -> None:
         """Serve by the legacy app: by its view, or by the native handler in the view's place."""
-        flask, principal, send = self.flask, call.principal, call.send
-        send.decision = decision
-        extra: dict[str, Any] | None = None
+        flask, principal, match = self.flask, request.principal, request.match
+        snapshot, scope, receive = request.snapshot, request.shown, request.receive
+        request.decision = decision
+        extra: dict[str, Any] = {}
         passport: Passport | None = None
         native = decision.backend is Backend.NATIVE
         if flask is not None and (native or flask.rewrites or principal is not None):
-            passport = self._passport(snapshot, match, decision, call.asked)
-            passport.principal = principal
-            passport.mirrored = send.forced is not None
-            extra = {ENVIRON_KEY: passport}
+            passport = extra[ENVIRON_KEY] = self._passport(request, decision)
         if principal is not None:
-            extra = {**(extra or {}), PRINCIPAL_KEY: principal}
-        if send.forced is not None:
-            extra = {**(extra or {}), MIRROR_KEY: True}
-        answer = _wrap(snapshot, decision, call.asked, send, passport)
+            extra[PRINCIPAL_KEY] = principal
+        if request.forced is not None:
+            extra[MIRROR_KEY] = True
+        answer = adding(snapshot, decision, request.scope, request, passport)
         body = match.route.body if match.route is not None else snapshot.config.legacy.body
         try:
             await self.legacy.serve(
-                call.scope,
-                call.receive,
+                scope,
+                receive,
                 answer,
                 body=body,
-                environ_extra=extra,
+                environ_extra=extra or None,
                 may_ask=passport is not None,
             )
         except RetiredRoute as retired:
             handed = Decision(Backend.NATIVE, Reason.RETIRED, mint=decision.mint)
-            send.match, send.decision, passport = retired.match, handed, None
-            answer = _wrap(snapshot, handed, retired.scope, send)
+            request.served, request.decision, passport = retired.match, handed, None
+            answer = adding(snapshot, handed, retired.scope, request)
             shown = _shown(snapshot, dict(retired.scope))
             await self._native(retired.match, shown, retired.receive, answer)
         except Strayed:
             raise
         except Handover as handover:
-            logger.error(
-                "legacy handed over %s without a route", call.scope["path"], exc_info=handover
-            )
+            logger.error("legacy handed over %s without a route", scope["path"], exc_info=handover)
             response = PlainTextResponse("Internal Server Error", 500)
-            await response(call.scope, call.receive, answer)
+            await response(scope, receive, answer)
         finally:
             if passport is not None:
-                send.match, send.decision = passport.match, passport.decision
+                request.served, request.decision = passport.match, passport.decision
                 if passport.decision.backend is Backend.NATIVE and not passport.asked:
                     # Native has done nothing, well or badly.
-                    send.decision = replace(
+                    request.decision = replace(
                         passport.decision, backend=Backend.LEGACY, reason=Reason.HOOKS
                     )
 
-    def _inherits(self, snapshot: Snapshot, match: Match, scope: Mapping[str, Any]) -> bool:
-        """Tell whether Flask's own machinery belongs around a match that native serves."""
-        if self.flask is None:
-            return False
-        if self.flask.wanted_by(match):
-            return True
-        hooks = match.route.hooks if match.route is not None else snapshot.config.defaults.hooks
-        return hooks == "inherit" and self.flask.surrounds(match, scope)
+    # -- Flask around native ------------------------------------------------------------------
 
-    def _passport(
-        self, snapshot: Snapshot, match: Match, decision: Decision, scope: Scope
-    ) -> Passport:
+    def _inherits(self, request: _Request, match: Match) -> bool:
+        """Tell whether Flask's own machinery belongs around a match that native serves."""
+        flask = self.flask
+        if flask is None:
+            return False
+        if flask.wanted_by(match):
+            return True
+        defaults = request.snapshot.config.defaults
+        hooks = match.route.hooks if match.route is not None else defaults.hooks
+        return hooks == "inherit" and flask.surrounds(match, request.scope)
+
+    def _passport(self, request: _Request, decision: Decision) -> Passport:
+        snapshot = request.snapshot
         return Passport(
             table=snapshot.table,
             policy=snapshot.policy,
-            scope=scope,
-            match=match,
+            scope=request.scope,
+            match=request.match,
             decision=decision,
             native=lambda found: partial(self._native_shown, snapshot, found),
-            inherits=lambda found: self._inherits(snapshot, found, scope),
+            inherits=partial(self._inherits, request),
+            principal=request.principal,
+            mirrored=request.forced is not None,
         )
 
     async def _native_shown(
@@ -421,7 +365,7 @@ class Dispatcher:
             return answer(scope, receive, send)
         if match.head:
             scope = {**scope, "method": "GET"}
-            headless = _WithoutBody(receive, send)
+            headless = WithoutBody(receive, send)
             receive, send = headless.receive, headless.send
         route = match.route
         if (
@@ -449,21 +393,48 @@ class Dispatcher:
         await send({"type": "websocket.close", "code": 1000, "reason": "no such WebSocket"})
 
 
-class _Record:
-    """A `send` that notes what becomes of a request.
+class _Request:
+    """One request on its way, and what becomes of it; to the apps it is their `send`.
 
-    No coroutine of its own: it is on every request's way.
+    `scope` is what the client sent, `shown` what the apps may see of it. `forced` is the decision
+    on a mirrored request, which nobody decides about again. `served` is the match that has answered
+    in the end: Flask's middleware may lead to another one than `match`. `status` is 0 before the
+    answer's first byte. Calling it is no coroutine of its own: every message comes this way.
     """
 
-    __slots__ = ("decision", "forced", "match", "principal", "sends", "status", "trace_id")
+    __slots__ = (
+        "decision",
+        "forced",
+        "match",
+        "principal",
+        "receive",
+        "scope",
+        "sends",
+        "served",
+        "shown",
+        "snapshot",
+        "status",
+        "trace_id",
+    )
 
-    def __init__(self, send: Send, match: Match) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        match: Match,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        forced: Decision | None = None,
+    ) -> None:
+        self.snapshot = snapshot
+        self.match = self.served = match
+        self.scope = self.shown = scope
+        self.receive = receive
         self.sends = send
-        self.match = match
+        self.forced = forced
         self.decision = _GUARDED  # until somebody has decided
-        self.forced: Decision | None = None
+        self.principal: Principal | None = None
         self.status = 0
-        self.principal: str | None = None
         self.trace_id: str | None = None
 
     def __call__(self, message: Message) -> Awaitable[None]:
@@ -471,42 +442,20 @@ class _Record:
             self.status = message["status"]
         return self.sends(message)
 
-
-class _Request(NamedTuple):
-    """One request on its way: as the apps may see it, and as the client sent it (`asked`)."""
-
-    scope: Scope
-    asked: Scope
-    receive: Receive
-    send: _Record
-    principal: Principal | None
-
-
-class _WithoutBody:
-    """Send a GET's answer to a HEAD request: its headers as they are, no body (RFC 9110, 9.3.2).
-
-    After the headers the handler is told that the client has left, so that streams end.
-    """
-
-    def __init__(self, receive: Receive, send: Send) -> None:
-        self._receive, self._send = receive, send
-        self._done = False
-
-    async def receive(self) -> Message:
-        if self._done:
-            return {"type": "http.disconnect"}
-        return await self._receive()
-
-    async def send(self, message: Message) -> None:
-        if self._done:
-            return
-        if message["type"] == "http.response.start":
-            await self._send(message)
-        elif message["type"] == "http.response.body":
-            self._done = True
-            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-        else:
-            await self._send(message)
+    def exchange(self, duration: float) -> Exchange:
+        """Return what has become of it, after `duration` seconds."""
+        return Exchange(
+            method=self.scope["method"],
+            path=self.scope["path"],
+            match=self.served,
+            decision=self.decision,
+            status=self.status,
+            duration=duration,
+            revision=self.snapshot.revision,
+            state=request_state(),
+            principal=self.principal.id if self.principal is not None else None,
+            trace_id=self.trace_id,
+        )
 
 
 def _is_guarded(snapshot: Snapshot, match: Match) -> bool:
@@ -519,58 +468,6 @@ def _is_guarded(snapshot: Snapshot, match: Match) -> bool:
         return False
     auth = match.route.auth if match.route is not None else snapshot.config.defaults.auth
     return auth == "shared"
-
-
-def _wrap(
-    snapshot: Snapshot,
-    decision: Decision,
-    scope: Scope | Mapping[str, Any],
-    send: Send,
-    passport: Passport | None = None,
-) -> Send:
-    """Return `send` with what the gateway adds to this answer's headers; mostly `send` itself."""
-    widen = scope["method"] == "OPTIONS" or decision.reason is Reason.METHOD
-    if not snapshot.config.served_by and decision.mint is None and not widen:
-        return send
-    added: list[tuple[bytes, bytes]] = []
-    if decision.mint is not None:
-        secure = scope.get("scheme") in ("https", "wss")
-        added.append((b"set-cookie", set_cookie(*decision.mint, secure=secure)))
-
-    async def answer(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            headers = [*message["headers"], *added]
-            if snapshot.config.served_by:
-                headers.append((b"x-served-by", _server(decision, passport)))
-            if widen:
-                headers = _widen(headers, snapshot, scope)
-            message = {**message, "headers": headers}
-        await send(message)
-
-    return answer
-
-
-def _server(decision: Decision, passport: Passport | None) -> bytes:
-    """Name who answered: where Flask's hooks or the guard came first, not always who was to."""
-    if passport is None:
-        return decision.side.encode()
-    return b"native" if passport.asked else b"legacy"
-
-
-def _widen(
-    headers: list[tuple[bytes, bytes]], snapshot: Snapshot, scope: Scope | Mapping[str, Any]
-) -> list[tuple[bytes, bytes]]:
-    """Make a present `Allow` name the methods of both sides (RFC 9110, section 10.2.1)."""
-    said = [value for name, value in headers if name.lower() == b"allow"]
-    if not said:
-        return headers
-    methods = {m.strip() for value in said for m in value.decode("latin-1").split(",")}
-    more = sorted(snapshot.table.allowed(scope) - methods)
-    if not more:
-        return headers
-    value = b", ".join([*said, *(method.encode("latin-1") for method in more)])
-    kept = [(name, old) for name, old in headers if name.lower() != b"allow"]
-    return [*kept, (b"allow", value)]
 
 
 def _shown(snapshot: Snapshot, scope: Scope) -> Scope:

@@ -10,7 +10,10 @@ read it afterwards (`Exchange.state`).
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _state: ContextVar[dict[str, Any]] = ContextVar("gateway.request_state")
 
@@ -24,11 +27,12 @@ def request_state() -> dict[str, Any]:
         raise LookupError(message) from None
 
 
-def begin() -> dict[str, Any]:
-    """Give the running request a mapping of its own; called by the outermost ASGI layer."""
-    state: dict[str, Any] = {}
-    _state.set(state)
-    return state
+def begin(state: Mapping[str, Any] | None = None) -> None:
+    """Give the running request a mapping of its own, with a copy of `state` in it.
+
+    Called by the outermost ASGI layer, and for every mirrored request.
+    """
+    _state.set({} if state is None else dict(state))
 
 
 mirrored: ContextVar[bool] = ContextVar("gateway.mirrored", default=False)

@@ -233,15 +233,20 @@ async def diffs(
     numbers: Numbers,
     route: RouteName | None = None,
     limit: Annotated[int, Field(ge=1, le=1000)] = 100,
+    since: Annotated[Duration, Field(le=LONGEST_SECONDS)] | None = None,
 ) -> Response:
-    """Tell what mirrors have found: counts by route, samples of both answers, learned noise."""
+    """Tell what mirrors have found: counts by route, samples of both answers, learned noise.
+
+    With `since` only samples of the last so many seconds; counts begin with each worker.
+    """
     only = found.wanted(route, snapshot.table)
     parts = await numbers.parts()
     samples, noise, store = await found.look(control)
 
     def written() -> Json:
         now = time.time()
-        said = found.page(snapshot.table, parts, samples, noise, only, limit, now)
+        kept = samples if since is None else found.newer(samples, now - since)
+        said = found.page(snapshot.table, parts, kept, noise, only, limit, now)
         return Json({**said, "store": store, "workers": _alive(parts)})
 
     return await asyncio.to_thread(written)

@@ -97,6 +97,11 @@ def wanted(route: str | None, table: RouteTable) -> frozenset[str] | None:
     )
 
 
+def newer(samples: Mapping[str, Any], than: float) -> dict[str, Any]:
+    """Return the samples that were taken after `than`, in seconds since the epoch."""
+    return {key: each for key, each in samples.items() if each["at"] > than}
+
+
 def page(
     table: RouteTable,
     parts: Sequence[Part],

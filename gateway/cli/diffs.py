@@ -21,6 +21,7 @@ from gateway.cli.output import (
     UrlOption,
     cell,
     chosen,
+    duration,
     fail,
     out,
     print_json,
@@ -36,6 +37,10 @@ HtmlOption = Annotated[
 LimitOption = Annotated[
     int, typer.Option("--limit", min=1, max=1000, help="How many samples, the newest first.")
 ]
+SinceOption = Annotated[
+    str | None,
+    typer.Option("--since", help="Only samples of the last 30m, 2h or 1d: is a mend one?"),
+]
 _VERDICTS = {"equal": "green", "expected": "green", "noise": "cyan", "different": "bold red"}
 _MOST_FIELDS = 10
 _FLAPS = {"changed": "value", "type": "type", "absent": "comes and goes", "order": "order"}
@@ -50,17 +55,20 @@ def diffs(
     route: RouteArgument = None,
     html: HtmlOption = None,
     limit: LimitOption = 20,
+    since: SinceOption = None,
     url: UrlOption = None,
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
     """Show what shadow and live have found: counts, fields, noise, and both answers side by side.
 
-    Exit code 0: nothing differs unexpectedly; 1: something does; 2: it could not be told.
+    Exit code 0: nothing differs unexpectedly; 1: something does; 2: it could not be told. With
+    --since only what was sampled in that time counts.
     """
     if html is not None and json:
         fail("--html writes a file, --json prints: choose one")
-    data = place(url, config, chosen(config)).diffs(limit, route)
+    seconds = duration("--since", since)
+    data = place(url, config, chosen(config)).diffs(limit, route, seconds)
     if data["store"] != "ok" and not data["workers"]:
         fail("the store can't be read, and no running gateway was asked (--url)")
     if json:
@@ -69,13 +77,10 @@ def diffs(
         _write(html, report.html(data))
     else:
         _print(data)
-    sys.exit(1 if differs(data) else 0)
-
-
-def differs(data: dict[str, Any]) -> bool:
-    """Tell whether there is any unexpected difference, counted or kept."""
-    counted = any(row["verdicts"].get("different") for row in data["routes"])
-    return counted or bool(data["samples"])
+    if since is not None and data["store"] != "ok":
+        fail("the store can't be read: what has differed lately isn't known")
+    counted = since is None and any(row["verdicts"].get("different") for row in data["routes"])
+    sys.exit(1 if counted or data["samples"] else 0)
 
 
 def _write(file: Path, text: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import os
-import re
 import socket
 import time
 from typing import TYPE_CHECKING, Annotated, get_args
@@ -21,6 +20,7 @@ from gateway.cli.output import (
     UrlOption,
     cell,
     chosen,
+    duration,
     fail,
     local_time,
     out,
@@ -32,7 +32,6 @@ from gateway.cli.writing import write as write_file
 from gateway.config import Cutover
 from gateway.overrides import ALL, as_cutover, written
 from gateway.printable import shown
-from gateway.units import parse_duration
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +51,6 @@ _NOT_WRITTEN = {
     "--url": "it changes the file here, not a running gateway",
     "--reason": "the file has no audit trail, say it in a comment or the commit",
 }
-_LONGEST_SECONDS = 365 * 86_400.0
 
 
 def register(app: typer.Typer) -> None:
@@ -93,7 +91,7 @@ def set_(
     route, cutover = _words(words, every=every)
     try:
         wanted = Wanted(
-            "set", route, as_cutover(cutover), weight, _seconds(lasts), _author(), reason
+            "set", route, as_cutover(cutover), weight, duration("--for", lasts), _author(), reason
         )
     except ValueError as error:
         fail(str(error))
@@ -210,21 +208,6 @@ def _author() -> str:
         return shown(f"{getpass.getuser()}@{socket.gethostname()}")[:100]
     except (KeyError, OSError):
         return str(os.getuid())
-
-
-def _seconds(text: str | None) -> float | None:
-    """Read a duration; `30` could be seconds or minutes, and is refused."""
-    if text is None:
-        return None
-    if re.fullmatch(r"[\d.]*", text.strip()):
-        fail(f"--for {text!r} has no unit: write 30s, 30m or 2h")
-    try:
-        seconds = float(parse_duration(text))
-    except ValueError as error:
-        fail(f"--for: {error}")
-    if seconds > _LONGEST_SECONDS:
-        fail(f"--for {text!r} is above a year: leave it out, and it holds until it is cleared")
-    return seconds
 
 
 # -- looking ----------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,12 +16,14 @@ from rich.text import Text
 from gateway.admin.rendering import finite
 from gateway.loading import default_path
 from gateway.printable import shown
+from gateway.units import parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 #: Columns of what is no terminal: whatever is piped or kept in a file is never wrapped or cut.
 _ENDLESS = 10_000
+_LONGEST_SECONDS = 365 * 86_400.0
 
 
 def console() -> Console:
@@ -72,6 +75,21 @@ def local_time(seconds: object, form: str) -> str:
         return datetime.fromtimestamp(seconds, UTC).astimezone().strftime(form)
     except (ValueError, OverflowError, OSError):  # NaN, or a year that no calendar has
         return "?"
+
+
+def duration(option: str, text: str | None) -> float | None:
+    """Read seconds from an option; `30` could be seconds or minutes, and is refused."""
+    if text is None:
+        return None
+    if re.fullmatch(r"[\d.]*", text.strip()):
+        fail(f"{option} {text!r} has no unit: write 30s, 30m or 2h")
+    try:
+        seconds = float(parse_duration(text))
+    except ValueError as error:
+        fail(f"{option}: {error}")
+    if seconds > _LONGEST_SECONDS:
+        fail(f"{option} {text!r} is above a year: leave it out, and there is no limit")
+    return seconds
 
 
 def report(problems: Iterable[object]) -> None:

@@ -63,8 +63,11 @@ class Place(Protocol):
         """Return the last entries of the audit trail, the newest first."""
         ...
 
-    def diffs(self, limit: int, route: str | None) -> dict[str, Any]:
-        """Return what `/-/diffs` says; whatever goes wrong ends the command with 2."""
+    def diffs(self, limit: int, route: str | None, since: float | None) -> dict[str, Any]:
+        """Return what `/-/diffs` says; whatever goes wrong ends the command with 2.
+
+        With `since` only samples of the last so many seconds.
+        """
         ...
 
 
@@ -115,9 +118,10 @@ class Remote:
         ]
         return entries
 
-    def diffs(self, limit: int, route: str | None) -> dict[str, Any]:
+    def diffs(self, limit: int, route: str | None, since: float | None) -> dict[str, Any]:
         """Ask what mirrors have found."""
-        return self._ask(Diffs, "GET", f"/diffs{_query(limit, route)}", refused=2)
+        query = _query(limit, route) + (f"&since={since}" if since is not None else "")
+        return self._ask(Diffs, "GET", f"/diffs{query}", refused=2)
 
     def _ask(
         self,
@@ -275,14 +279,16 @@ class Local:
 
         return self._run(ask)
 
-    def diffs(self, limit: int, route: str | None) -> dict[str, Any]:
+    def diffs(self, limit: int, route: str | None, since: float | None) -> dict[str, Any]:
         """Read samples and noise; nothing is counted without a running gateway."""
 
         async def ask(control: Control) -> dict[str, Any]:
             table = control.snapshots.current.table
             only = diffs.wanted(route, table)
             samples, noise, store = await diffs.look(control)
-            said = diffs.page(table, [], samples, noise, only, limit, time.time())
+            now = time.time()
+            kept = samples if since is None else diffs.newer(samples, now - since)
+            said = diffs.page(table, [], kept, noise, only, limit, now)
             return {**said, "store": store, "workers": 0}
 
         return self._run(ask, 2)

@@ -189,6 +189,11 @@ class Pool:
         self._dismiss()
         return quiet.is_set()
 
+    @property
+    def is_full(self) -> bool:
+        """Whether every thread is busy just now, without the lock that `stats` takes."""
+        return self._busy >= self.threads
+
     def stats(self) -> PoolStats:
         """Return the numbers of this moment; cheap, from any thread."""
         with self._lock:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from gateway.cutover import OWN_COOKIE
 from gateway.shadow.answer import Answer
+from gateway.state import request_state
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Iterable, Mapping
     from contextvars import Context
 
     from starlette.types import Message, Receive, Scope, Send
@@ -66,19 +67,20 @@ class Collected:
             self.complete = not message.get("more_body", False)
         elif kind == "http.response.start":
             self.status = message["status"]
-            self.headers = tuple(
-                [
-                    (key, value)
-                    for name, value in message.get("headers", ())
-                    # The gateway's own cookie is none of the apps' doing.
-                    if (key := name.lower()) != b"set-cookie" or not value.startswith(_OWN)
-                ]
-            )
-            for name, value in self.headers:
-                if name == b"content-type" and value.lower().startswith(b"text/event-stream"):
-                    self._give_up("stream")
+            self.headers = self._headers(message.get("headers", ()))
         elif kind in _BEYOND:
             self._give_up("too_long")
+
+    def _headers(self, pairs: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[bytes, bytes], ...]:
+        kept: list[tuple[bytes, bytes]] = []
+        for name, value in pairs:
+            key = name.lower()
+            if key == b"set-cookie" and value.startswith(_OWN):
+                continue  # the gateway's own cookie is none of the apps' doing
+            if key == b"content-type" and value.lower().startswith(b"text/event-stream"):
+                self._give_up("stream")
+            kept.append((key, value))
+        return tuple(kept)
 
     def _give_up(self, why: str) -> None:
         self.why = why
@@ -89,19 +91,17 @@ class Collected:
         return Answer(self.status, self.headers, b"".join(self._parts), error)
 
 
-def _has_body(scope: Scope) -> bool:
+def _has_body(headers: Mapping[bytes, bytes]) -> bool:
     """Tell whether a request brings bytes (RFC 9112, section 6.3); many clients announce none."""
-    return any(
-        name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0") != b"")
-        for name, value in scope["headers"]
-    )
+    return b"transfer-encoding" in headers or headers.get(b"content-length", b"").strip(b"0") != b""
 
 
 class Kept:
     """One request on its way to the side that answers the client, and that side's answer.
 
-    `scope` is a copy from before either app has seen it. `context` holds the context variables of
-    that moment. `length` is the largest body, in bytes, of request and answer.
+    `scope` is a copy from before either app has seen it, and so is `state`, what `request_state()`
+    held; `context` holds the context variables of that moment. `length` is the largest body, in
+    bytes, of request and answer.
     """
 
     __slots__ = (
@@ -115,12 +115,14 @@ class Kept:
         "effects",
         "error",
         "scope",
+        "state",
         "whole",
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, length: int) -> None:
         # Middleware may change the headers in place.
         self.scope: Scope = {**scope, "headers": list(scope["headers"])}
+        self.state = dict(request_state())
         self.context: Context = copy_context()
         self.answer = Collected(length)
         self.error: str | None = None
@@ -163,7 +165,10 @@ class Kept:
             return self.answer.why
         if self._size > self.answer.most:
             return "too_long"
-        if not self.whole and _has_body(self.scope):
+        headers = dict(self.scope["headers"])
+        if b"upgrade" in headers:
+            return "upgrade"
+        if not self.whole and _has_body(headers):
             return "unread"  # the side that answered has not read the body to its end
         return None if self.answer.complete and not self._left else "aborted"
 
@@ -177,19 +182,25 @@ class Again:
 
     def __init__(self, body: bytes) -> None:
         self._body: bytes | None = body
-        self._over = asyncio.Event()
+        self._over: asyncio.Event | None = None
+        self._ended = False
 
     async def __call__(self) -> Message:
         """Receive for the mirrored side."""
         body, self._body = self._body, None
         if body is not None:
             return {"type": "http.request", "body": body, "more_body": False}
-        await self._over.wait()
+        if not self._ended:
+            if self._over is None:
+                self._over = asyncio.Event()  # most handlers never wait for it
+            await self._over.wait()
         return {"type": "http.disconnect"}
 
     def end(self) -> None:
         """Say that the answer is complete: only now has the client left."""
-        self._over.set()
+        self._ended = True
+        if self._over is not None:
+            self._over.set()
 
 
 class Collecting:

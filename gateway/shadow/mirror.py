@@ -20,8 +20,8 @@ import time
 import traceback
 from collections import Counter
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import anyio.to_thread
 
@@ -32,7 +32,7 @@ from gateway.shadow.effects import listen, recording
 from gateway.shadow.kept import Collecting, Kept, Unfit
 from gateway.shadow.steps import in_steps
 from gateway.shadow.writes import Undo
-from gateway.state import begin, mirrored, request_state
+from gateway.state import begin, mirrored
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -65,6 +65,8 @@ _DICE = random.Random()  # noqa: S311 - no secret
 
 
 _MIRRORED = {side: Decision(side, Reason.MIRROR) for side in Backend}
+#: Another side than the decided one has answered: there is nothing to mirror for.
+_ELSEWHERE = (Reason.FAILOVER, Reason.USE_LEGACY, Reason.RETIRED, Reason.GUARD)
 
 
 class Rerun(Protocol):
@@ -84,8 +86,7 @@ class Rerun(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
+class _Job(NamedTuple):
     """One request to mirror: what was kept of it, and which side has answered the client."""
 
     snapshot: Snapshot
@@ -120,8 +121,7 @@ class Mirrors:
         self._rerun = rerun
         self._prepare = prepare
         self._is_full = is_full
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._jobs: dict[int, _Job] = {}
+        self._running: dict[asyncio.Task[None], _Job] = {}
         self._revision = ""
         self._stopped = False
         self._unready = False
@@ -134,7 +134,7 @@ class Mirrors:
     @property
     def in_flight(self) -> int:
         """How many run just now."""
-        return len(self._tasks)
+        return len(self._running)
 
     # -- in the client's request --------------------------------------------------------------
 
@@ -163,10 +163,8 @@ class Mirrors:
             self._count(route, "unready")
         elif route.id in self.suspended and not self._may_again(route):
             self._count(route, "suspended")
-        elif len(self._tasks) >= self._settings.in_flight:
+        elif len(self._running) >= self._settings.in_flight:
             self._count(route, "busy")
-        elif any(name == b"upgrade" for name, _ in scope["headers"]):
-            self._count(route, "upgrade")
         else:
             kept = Kept(scope, receive, send, mirroring.compare.max_body)
             if mirroring.side_effects is not None:
@@ -193,9 +191,9 @@ class Mirrors:
         if route is None or route.mirroring is None:
             return
         why = kept.unfit
-        if served.reason in (Reason.FAILOVER, Reason.USE_LEGACY, Reason.RETIRED, Reason.GUARD):
-            why = served.reason.value  # another side than the decided one has answered
-        elif len(self._tasks) >= self._settings.in_flight:
+        if served.reason in _ELSEWHERE:
+            why = served.reason.value
+        elif len(self._running) >= self._settings.in_flight:
             why = "busy"
         if why is not None:
             self._count(route, why)
@@ -206,15 +204,7 @@ class Mirrors:
         task = asyncio.get_running_loop().create_task(
             self._mirror(job), name="gateway-mirror", context=kept.context
         )
-        self._tasks.add(task)
-        self._jobs[id(task)] = job
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._jobs.pop(id(task), None)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("a mirror failed", exc_info=error)
+        self._running[task] = job
 
     def _bared(self, match: Match, route: Route) -> Match:
         """Return the match without failover: the mirrored side answers by itself or not at all."""
@@ -228,41 +218,45 @@ class Mirrors:
 
     async def _mirror(self, job: _Job) -> None:
         mirrored.set(True)
-        state = dict(request_state())
-        begin().update(state)
-        first = job.kept.answer.answer(job.kept.error)
-        other = Backend.NATIVE if job.served is Backend.LEGACY else Backend.LEGACY
-        if self._is_full():
-            self._count(job.route, "busy")
-            return
         try:
-            effects = _recorded(job.kept)
-            second = await self._ask(job, other)
-            recording.set(None)
-            legacy, native = (first, second) if other is Backend.NATIVE else (second, first)
-            if _percent() < job.mirroring.noise:
-                twin = await self._ask(job, Backend.LEGACY)
-                await self.verdicts.learn(job.route, job.mirroring, legacy, twin)
-            _refuse_unreadable(legacy, native)
-            done: tuple[Recording, Recording] | None = None
-            if effects is not None and job.kept.effects is not None:
-                mine, theirs = job.kept.effects, effects
-                done = (mine, theirs) if other is Backend.NATIVE else (theirs, mine)
-            await self.verdicts.compare(
-                job.route, job.mirroring, job.kept.scope, legacy, native, done
-            )
+            if self._is_full():
+                self._count(job.route, "busy")
+                return
+            await self._compare(job)
         except Unfit as unfit:
             self._count(job.route, unfit.why)
+        except Exception:
+            logger.exception("a mirror failed")
         else:
             self._count(job.route, "compared")
+        finally:
+            if (task := asyncio.current_task()) is not None:
+                self._running.pop(task, None)
+
+    async def _compare(self, job: _Job) -> None:
+        kept, mirroring = job.kept, job.mirroring
+        first = kept.answer.answer(kept.error)
+        other = Backend.NATIVE if job.served is Backend.LEGACY else Backend.LEGACY
+        effects = _recorded(kept)
+        second = await self._ask(job, other)
+        recording.set(None)
+        legacy, native = (first, second) if other is Backend.NATIVE else (second, first)
+        if mirroring.noise and _percent() < mirroring.noise:
+            twin = await self._ask(job, Backend.LEGACY)
+            await self.verdicts.learn(job.route, mirroring, legacy, twin)
+        _refuse_unreadable(legacy, native)
+        done: tuple[Recording, Recording] | None = None
+        if effects is not None and kept.effects is not None:
+            mine, theirs = kept.effects, effects
+            done = (mine, theirs) if other is Backend.NATIVE else (theirs, mine)
+        await self.verdicts.compare(job.route, mirroring, kept.scope, legacy, native, done)
 
     async def _ask(self, job: _Job, side: Backend) -> Answer:
         """Ask one side. Raises Unfit where there is no answer to compare."""
+        begin(job.kept.state)
         again = job.kept.again()
         collecting = Collecting(again, job.mirroring.compare.max_body)
-        decision = _MIRRORED[side]
         scope = dict(job.kept.scope)
-        run = self._rerun(job.snapshot, job.match, decision, scope, again, collecting)
 
         def blocked(seconds: float) -> None:
             if side is Backend.NATIVE:
@@ -270,6 +264,7 @@ class Mirrors:
 
         error: str | None = None
         try:
+            run = self._rerun(job.snapshot, job.match, _MIRRORED[side], scope, again, collecting)
             await self._bounded(job.mirroring.writes, in_steps(run, BLOCK_SECONDS, blocked))
         except TimeoutError:
             if not collecting.answer.complete:
@@ -290,7 +285,7 @@ class Mirrors:
             raise Unfit(collecting.answer.why)
         if not collecting.answer.complete and error is None:
             raise Unfit("no_answer")
-        if self._timeouts[job.route.id] > 0:
+        if self._timeouts and self._timeouts[job.route.id] > 0:
             self._timeouts[job.route.id] -= 1
         return collecting.answer.answer(error)
 
@@ -341,7 +336,7 @@ class Mirrors:
         while frame is not None:
             codes.add(frame.f_code)
             frame = frame.f_back
-        for job in list(self._jobs.values()):
+        for job in list(self._running.values()):
             if job.served is Backend.LEGACY and _code_of(job.route) in codes:
                 self._suspend(job.route, BLOCK_SECONDS)
 
@@ -386,10 +381,11 @@ class Mirrors:
         if self._limiter is not None:
             self._limiter.total_tokens -= self._settings.in_flight
             self._limiter = None
-        for task in self._tasks:
+        running = list(self._running)
+        for task in running:
             task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=END_SECONDS)
+        if running:
+            await asyncio.wait(running, timeout=END_SECONDS)
         self.verdicts.close()
 
 

@@ -80,9 +80,9 @@ def ambiguous(x: bytes, y: bytes) -> bool:
 
     To Python True is 1. So they are the same where neither has a word, or neither such a number.
     """
-    if not any(word in body for word in (b"true", b"false") for body in (x, y)):
-        return False
-    return any(_LIKE_A_WORD.search(body) is not None for body in (x, y))
+    if b"true" in x or b"false" in x or b"true" in y or b"false" in y:
+        return any(_LIKE_A_WORD.search(body) is not None for body in (x, y))
+    return False
 
 
 def same(x: Any, y: Any) -> bool:

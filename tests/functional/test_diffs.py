@@ -262,6 +262,24 @@ def test_it_fits_the_terminal(running: Server, columns: str) -> None:
     assert max(len(line) for line in plain.splitlines()) <= int(columns)
 
 
+@pytest.mark.parametrize("where", ["--url", "--config"])
+def test_only_what_differed_lately_counts_where_it_is_asked_for(
+    running: Server, where: str
+) -> None:
+    """After a mend the samples of before are still there, and say nothing about it."""
+    place = [where, running.url if where == "--url" else "gateway.yaml"]
+    done = gateway(running, "diffs", "users", "--since", "1h", *place)
+    assert done.returncode == 1
+    assert "$.tags[1]" in done.stdout
+    time.sleep(1)
+    done = gateway(running, "diffs", "users", "--since", "500ms", *place)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "$.tags[1]" not in done.stdout
+    wrong = gateway(running, "diffs", "--since", "10", *place)
+    assert wrong.returncode == 2
+    assert "--since '10' has no unit" in wrong.stderr
+
+
 # -- secrets ------------------------------------------------------------------------------------
 
 

@@ -161,6 +161,30 @@ def test_what_no_cutover_would_move_is_not_compared(more: dict[str, str], mirror
     assert outcomes(gateway) == {"compared": mirrors}
 
 
+def test_a_mirror_begins_with_the_state_that_its_request_began_with() -> None:
+    """What the first side has put there would hide that the other one forgets to."""
+    flask, native = Flask("legacy"), FastAPI(openapi_url=None)
+
+    @flask.get("/who")
+    def who() -> Any:
+        request_state()["who"] = "ann"
+        return {"who": request_state()["who"]}
+
+    @native.get("/who")
+    async def who_() -> Any:
+        before = dict(request_state())
+        request_state()["native"] = True
+        return {"who": before.get("who"), "twice": "native" in before}
+
+    gateway = made(flask, native, shadow("/who", noise=100))
+    with serve(gateway) as url:
+        assert httpx.get(f"{url}/who").json() == {"who": "ann"}
+        settled(gateway, 1)
+    (sample,) = samples(gateway)
+    found = {each["path"]: each["native"] for each in sample["differences"]}
+    assert found == {"$.who": None, "$.twice": False}
+
+
 def test_noise_is_learned_from_a_twin() -> None:
     flask, native = Flask("legacy"), FastAPI(openapi_url=None)
     ticks = iter(range(10**6))

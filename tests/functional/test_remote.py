@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gateway.changes import Wanted
-from gateway.cli.live import _seconds, audit
+from gateway.cli.live import audit
+from gateway.cli.output import duration
 from gateway.cli.remote import Remote, place
 from gateway.store import Entry, SqliteStore
 from tests.functional.live import APPS, CONFIG, RULES, TOKEN
@@ -188,7 +189,7 @@ def test_a_broken_file_keeps_nobody_from_a_running_gateway(
     [("90s", 90.0), ("1h30m", 5400.0), (" 2H ", 7200.0), ("365d", 31_536_000.0), (None, None)],
 )
 def test_a_duration_has_a_unit(text: str | None, seconds: float | None) -> None:
-    assert _seconds(text) == seconds
+    assert duration("--for", text) == seconds
 
 
 @pytest.mark.parametrize(
@@ -207,7 +208,7 @@ def test_a_duration_that_is_none(
     capsys: pytest.CaptureFixture[str], text: str, wanted: str
 ) -> None:
     with pytest.raises(SystemExit) as stop:
-        _seconds(text)
+        duration("--for", text)
     assert wanted in said(capsys, stop)
 
 

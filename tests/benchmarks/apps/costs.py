@@ -7,7 +7,7 @@ from flask import Blueprint, Flask, g, session
 
 from gateway import Gateway
 from gateway.auth import Principal, current_principal
-from gateway.dispatch import Dispatcher, _Record
+from gateway.dispatch import Dispatcher, _Request
 from gateway.flask import FlaskRoute, FlaskSession, ReadOnlyFlaskSession
 
 legacy = Flask(__name__)
@@ -131,7 +131,7 @@ class SometimesUncounted(Dispatcher):
         if scope["path"].endswith("/uncounted"):
             snapshot = self.snapshots.current
             match = snapshot.table.match(scope)
-            return self._admitted(snapshot, match, scope, receive, _Record(send, match))
+            return self._admitted(_Request(snapshot, match, scope, receive, send))
         return Dispatcher.__call__(self, scope, receive, send)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gateway.shadow.kept import Kept
+from gateway.state import begin
 
 if TYPE_CHECKING:
     from starlette.types import Message
@@ -32,6 +33,7 @@ def kept(*messages: tuple[str, Message], **scope: Any) -> Kept:
         """Take it."""
 
     async def go_by() -> Kept:
+        begin()
         found = Kept({"type": "http", "headers": [], **scope}, receive, send, 100)
         for way, message in messages:
             await (found.receive() if way == "received" else found.send(message))
