@@ -56,6 +56,8 @@ class Answer:
     @property
     def readable(self) -> bool:
         """Whether the body's content coding is one that can be undone: not so brotli and zstd."""
+        if b"content-encoding" not in dict(self.headers):
+            return True
         coding = (self.header("content-encoding") or "identity").strip().lower()
         return coding in _GZIP or coding in ("identity", "deflate")
 

@@ -161,7 +161,7 @@ class Mirrors:
                 logger.exception("nothing is mirrored: the legacy app can't be made ready for it")
         if self._unready:
             self._count(route, "unready")
-        elif route.id in self.suspended and not self._may_again(route):
+        elif self.suspended and route.id in self.suspended and not self._may_again(route):
             self._count(route, "suspended")
         elif len(self._running) >= self._settings.in_flight:
             self._count(route, "busy")

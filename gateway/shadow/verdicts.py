@@ -85,7 +85,10 @@ class Verdicts:
             if apart:
                 differences = (*found.differences, *apart)
                 found = replace(found, verdict=Verdict.DIFFERENT, differences=differences)
-        tried = self.tried.setdefault((route.method, route.label), Tried())
+        key = (route.method, route.label)
+        tried = self.tried.get(key)
+        if tried is None:
+            tried = self.tried[key] = Tried()
         tried.verdicts[found.verdict.value] += 1
         if found.verdict is Verdict.DIFFERENT:
             for each in dict.fromkeys(difference.field for difference in found.differences):
@@ -129,13 +132,18 @@ class Verdicts:
         }
 
     def _noise(self, route: Route) -> Noise:
-        return self.noise.setdefault(route.id, Noise())
+        name = route.id
+        known = self.noise.get(name)
+        if known is None:
+            known = self.noise[name] = Noise()
+        return known
 
     def _policy(self, route: Route, mirroring: Mirroring) -> Policy:
-        known = self._policies.get(route.id)
+        name = route.id
+        known = self._policies.get(name)
         if known is None or (known[0] is not mirroring and known[0] != mirroring):
             policy = Policy.of(mirroring.compare, mirroring.expect)
-            known = self._policies[route.id] = (mirroring, policy)
+            known = self._policies[name] = (mirroring, policy)
         return known[1]
 
     async def _run(self, function: Any, *args: Any) -> Any:
