@@ -21,6 +21,7 @@ import traceback
 from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import anyio.to_thread
@@ -265,7 +266,7 @@ class Mirrors:
         error: str | None = None
         try:
             run = self._rerun(job.snapshot, job.match, _MIRRORED[side], scope, again, collecting)
-            await self._bounded(job.mirroring.writes, in_steps(run, BLOCK_SECONDS, blocked))
+            await self._bounded(job.mirroring.writes, run, blocked)
         except TimeoutError:
             if not collecting.answer.complete:
                 self._hangs(job.route)
@@ -289,16 +290,20 @@ class Mirrors:
             self._timeouts[job.route.id] -= 1
         return collecting.answer.answer(error)
 
-    async def _bounded(self, writes: WritesConfig | None, running: Awaitable[None]) -> None:
+    async def _bounded(
+        self, writes: WritesConfig | None, run: Awaitable[None], blocked: Callable[[float], None]
+    ) -> None:
         """Await it for so long, or until its writes can be undone."""
         if writes is None:
-            async with asyncio.timeout(self._settings.timeout):
-                await running
+            async with asyncio.timeout(None) as timeout:
+                # A timer is dear, and many a handler never waits for anything.
+                until = asyncio.get_running_loop().time() + self._settings.timeout
+                await in_steps(run, BLOCK_SECONDS, blocked, partial(timeout.reschedule, until))
             return
         # No timeout: the thread of a `def` handler goes on, and would write after the end.
         async with AsyncExitStack() as stack:
             await self._undoing(writes).enter(stack)
-            await running
+            await in_steps(run, BLOCK_SECONDS, blocked)
 
     def _undoing(self, writes: WritesConfig) -> Undo:
         found = self._undo.get(writes)

@@ -14,16 +14,20 @@ T = TypeVar("T")
 
 @types.coroutine
 def in_steps(
-    awaitable: Awaitable[T], limit: float, blocked: Callable[[float], None]
+    awaitable: Awaitable[T],
+    limit: float,
+    blocked: Callable[[float], None],
+    waits: Callable[[], object] = lambda: None,
 ) -> Generator[Any, Any, T]:
     """Await `awaitable`; call `blocked` with the seconds of every step that took over `limit`.
 
-    A step is what runs between two waits. Only this task's own steps are seen, not those of tasks
-    that it starts.
+    A step is what runs between two waits; before the first wait `waits` is called. Only this
+    task's own steps are seen, not those of tasks that it starts.
     """
     steps = awaitable.__await__()
     value: Any = None
     error: BaseException | None = None
+    first = True
     while True:
         began = time.perf_counter()
         try:
@@ -35,6 +39,9 @@ def in_steps(
             took = time.perf_counter() - began
             if took > limit:
                 blocked(took)
+        if first:
+            first = False
+            waits()
         value, error = None, None
         try:
             value = yield waits_for
