@@ -30,6 +30,7 @@ FORMS = {
     "/json": "legacy view, 2 KB of JSON",
     "/shadow-off": "the same, `shadow` with `sample: 0`",
     "/shadow-on": "the same, `shadow`, all requests mirrored",
+    "/shadow-new": "the same, and every answer is another one",
     "/native-json": "native, 2 KB of JSON",
     "/bare": "native, nothing around it",
     "/uncounted": "native, nothing around it, nothing counted",
@@ -81,14 +82,13 @@ def table(found: dict[str, list[float]], blocks: int) -> str:
         for pair in (("/legacy/bare", "/legacy/uncounted"), ("/bare", "/uncounted"))
         if set(pair) <= found.keys()
     ]
-    if {"/json", "/shadow-off", "/shadow-on", "/native-json"} <= found.keys():
+    if {"/json", "/shadow-off", "/shadow-on", "/shadow-new", "/native-json"} <= found.keys():
         off = stats.mean(_ratios(found, "/shadow-off", "/json"))
-        rows = zip(found["/shadow-on"], found["/json"], found["/native-json"], strict=True)
-        more = stats.mean([on - legacy - native for on, legacy, native in rows])
+        again, new = _mirroring(found, "/shadow-on"), _mirroring(found, "/shadow-new")
         counting.append(
             f"`shadow` with `sample: 0` costs {off.value:.3f} [{off.low:.3f}, {off.high:.3f}] of "
-            f"`legacy`; mirroring all costs the native handler's own and {more.value:.0f} µs "
-            f"[{more.low:.0f}, {more.high:.0f}] more."
+            f"`legacy`; mirroring all costs the native handler's own and {again} µs more where "
+            f"answers repeat, {new} µs where each is another."
         )
     lines = [
         *counting,
@@ -102,6 +102,13 @@ def table(found: dict[str, list[float]], blocks: int) -> str:
         figure = f"{each.value:.0f} [{each.low:.0f}, {each.high:.0f}]"
         lines.append(f"| {FORMS[form]} | {figure} | {each.value - base:+.0f} |")
     return "\n".join(lines)
+
+
+def _mirroring(found: dict[str, list[float]], form: str) -> str:
+    """Write what mirroring adds to both handlers' own costs."""
+    rows = zip(found[form], found["/json"], found["/native-json"], strict=True)
+    more = stats.mean([on - legacy - native for on, legacy, native in rows])
+    return f"{more.value:.0f} [{more.low:.0f}, {more.high:.0f}]"
 
 
 def _ratios(found: dict[str, list[float]], one: str, other: str) -> list[float]:

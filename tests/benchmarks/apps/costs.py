@@ -1,11 +1,13 @@
 """One app whose routes differ only in what of Flask and auth stands around the handler."""
 
+import itertools
 from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Depends, FastAPI
 from flask import Blueprint, Flask, g, session
+from starlette.middleware import Middleware
 
-from gateway import Gateway
+from gateway import Gateway, request_state
 from gateway.auth import Principal, current_principal
 from gateway.dispatch import Dispatcher, _Request
 from gateway.flask import FlaskRoute, FlaskSession, ReadOnlyFlaskSession
@@ -44,8 +46,13 @@ def json_view() -> dict[str, Any]:
     return {"items": ITEMS, "total": 32}
 
 
+def new_view() -> dict[str, Any]:
+    return {"items": ITEMS, "total": request_state()["number"]}
+
+
 for name in ("json", "shadow-off", "shadow-on", "native-json"):
     plain.add_url_rule(f"/{name}", name, json_view)
+plain.add_url_rule("/shadow-new", "shadow-new", new_view)
 for name in ("hooks", "route", "bare", "read", "write", "shared", "hello", "uncounted"):
     blueprint = hooked if name in ("hooks", "route") else plain
     blueprint.add_url_rule(f"/{name}", name, view)
@@ -75,6 +82,11 @@ async def json_handler() -> dict[str, Any]:
     return {"total": 32, "items": ITEMS}
 
 
+@native.get("/shadow-new")
+async def new_handler() -> dict[str, Any]:
+    return {"total": request_state()["number"], "items": ITEMS}
+
+
 @native.get("/read")
 async def read(held: ReadOnlyFlaskSession) -> dict[str, str]:
     return {"hello": held.get("user", "world")}
@@ -92,6 +104,19 @@ async def shared(principal: Annotated[Principal, Depends(current_principal)]) ->
 
 
 native.include_router(flask_routes)
+
+
+class Numbered:
+    """Gives every request another number, and so `/shadow-new` another answer each time."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+        self.numbers = itertools.count()
+
+    def __call__(self, scope: Any, receive: Any, send: Any) -> Any:
+        if scope["type"] == "http":
+            request_state()["number"] = next(self.numbers)
+        return self.app(scope, receive, send)
 
 
 async def everybody() -> str:
@@ -115,10 +140,12 @@ app = Gateway(
             _rule("native-json"),
             {"path": "/shadow-off", "cutover": "shadow", "sample": 0},
             {"path": "/shadow-on", "cutover": "shadow"},
+            {"path": "/shadow-new", "cutover": "shadow"},
         ],
         # All of them: what is skipped would cost nothing.
         "mirror": {"in_flight": 64},
     },
+    middleware=[Middleware(Numbered)],
 )
 
 

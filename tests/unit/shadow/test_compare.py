@@ -323,6 +323,20 @@ def test_the_location_counts_and_other_headers_where_they_are_chosen() -> None:
     assert compare(legacy, native, policy(ignore=["headers.*"])).verdict is Verdict.EQUAL
 
 
+def test_what_is_remembered_of_equal_bodies_says_nothing_of_others() -> None:
+    how = policy()
+    pair = answer({"a": 1, "b": True}), answer({"b": True, "a": 1})
+    for _ in range(3):
+        assert compare(*pair, how).verdict is Verdict.EQUAL
+        assert compare(pair[0], answer({"b": True, "a": 2}), how).verdict is Verdict.DIFFERENT
+        assert compare(pair[0], answer({"b": 1, "a": 1}), how).verdict is Verdict.DIFFERENT
+        assert compare(pair[1], pair[0], how).verdict is Verdict.EQUAL
+    failed = answer({"b": True, "a": 1}, 500)
+    assert compare(pair[0], failed, how).verdict is Verdict.DIFFERENT
+    plain = answer({"b": True, "a": 1}, 200, "text/plain")
+    assert compare(pair[0], plain, how).verdict is Verdict.DIFFERENT
+
+
 def test_cookies_are_compared_by_name_and_never_shown() -> None:
     legacy = answer(1, 200, None, ("set-cookie", "session=SECRET1; Path=/"), ("set-cookie", "a=1"))
     native = answer(1, 200, None, ("set-cookie", "session=SECRET2"), ("set-cookie", "b=SECRET3"))
