@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-import traceback
 from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
@@ -183,15 +182,15 @@ class Dispatcher:
         """Serve the request by the side that was decided for, or by legacy while it can't."""
         match, mirrors = request.match, self.mirrors
         route = match.route
-        # What is forced doesn't follow the cutover: the other side will never have to answer it.
-        wanted = route is not None and route.mirroring is not None and match.forced is None
-        if wanted and route is not None and mirrors is not None:
-            kept = mirrors.keep(
-                request.snapshot, route, request.scope, request.receive, request.sends
-            )
-            if kept is not None:
-                return self._mirrored(mirrors, request, decision, kept)
-        return self._answer(request, decision)
+        if route is None or route.mirroring is None or mirrors is None:
+            return self._answer(request, decision)
+        if match.forced is not None:
+            # It doesn't follow the cutover: the other side will never have to answer it.
+            return self._answer(request, decision)
+        kept = mirrors.keep(request.snapshot, route, request.scope, request.receive, request.sends)
+        if kept is None:
+            return self._answer(request, decision)
+        return self._mirrored(mirrors, request, decision, kept)
 
     async def _mirrored(
         self, mirrors: Mirrors, request: _Request, decision: Decision, kept: Kept
@@ -200,8 +199,8 @@ class Dispatcher:
         request.receive, request.sends = kept.receive, kept.send
         try:
             await self._answer(request, decision)
-        except Exception:
-            kept.error = traceback.format_exc()
+        except Exception as error:
+            kept.error = error
             raise
         finally:
             mirrors.begin(request.snapshot, request.match, kept, request.decision)

@@ -30,4 +30,5 @@ def state_of_this_test(
 @pytest.fixture
 def never_suspended(monkeypatch: pytest.MonkeyPatch) -> None:
     """Mirror whatever blocks: a machine that is busy with other tests is taken for a handler."""
-    monkeypatch.setattr("gateway.shadow.mirror.Mirrors._suspend", lambda *_: None)
+    monkeypatch.setattr("gateway.shadow.mirror.BLOCK_SECONDS", float("inf"))
+    monkeypatch.setattr("gateway.shadow.mirror.Mirrors.blocked", lambda *_: None)

@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fastapi.routing import APIRoute, APIWebSocketRoute
+
+# Private, and there is no public one: Starlette's routes match what it leaves of path and root
+# path, and whoever asks them must agree (tests/unit/test_native.py pins it).
+from starlette._utils import get_route_path
 from starlette.routing import BaseRoute, Match, Mount, Route, WebSocketRoute, replace_params
 
 from gateway.native import included
@@ -16,6 +20,16 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from starlette.types import Receive, Scope, Send
+
+__all__ = [
+    "Candidate",
+    "Nested",
+    "Ref",
+    "Transparent",
+    "candidate_shape",
+    "candidates_of",
+    "get_route_path",
+]
 
 # Classes whose `matches` is decided by the template. Any other may match whatever it likes.
 _BY_TEMPLATE = {cls.matches for cls in (Route, WebSocketRoute, Mount, APIRoute, APIWebSocketRoute)}

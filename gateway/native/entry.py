@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from starlette._utils import get_route_path
 from starlette.routing import Match, NoMatchFound
 
-from gateway.native.candidate import Candidate, Nested, Ref, Transparent
+from gateway.native.candidate import Candidate, Nested, Ref, Transparent, get_route_path
 from gateway.native.table import Selection, Table
 
 if TYPE_CHECKING:

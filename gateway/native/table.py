@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from starlette._utils import get_route_path  # Starlette's own reading of path and root_path.
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Match, Router
 
 from gateway.inventory import Found, NativeEndpoint
 from gateway.native import included
-from gateway.native.candidate import Candidate, candidate_shape, candidates_of
+from gateway.native.candidate import Candidate, candidate_shape, candidates_of, get_route_path
 from gateway.native.index import PathIndex
 from gateway.native.listing import listed, listed_below, listed_frontends
 

@@ -17,7 +17,6 @@ _TEXT = re.compile(r"text/.*|application/(?:.*\+)?(?:json|xml)|application/(?:x-
 _FORM = "application/x-www-form-urlencoded"
 _GZIP = frozenset({"gzip", "x-gzip"})
 _LONGEST_INFLATED = 20_000_000
-_LAST_LINE = re.compile(r"^([A-Za-z_][\w.]*)(?::|$)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +24,13 @@ class Answer:
     """What one side has answered.
 
     `status` is 0 where there was no answer (exception, timeout), `headers` are ASGI's raw pairs
-    with their names in lower case, `error` is the traceback's text where the side raised.
+    with their names in lower case, `error` is what the side has raised.
     """
 
     status: int
     headers: tuple[tuple[bytes, bytes], ...]
     body: bytes
-    error: str | None = None
+    error: BaseException | None = None
 
     @property
     def failed(self) -> bool:
@@ -43,8 +42,7 @@ class Answer:
         """The status, and what was raised by its name alone: messages may hold anything."""
         if not self.failed:
             return self.status
-        names = _LAST_LINE.findall(self.error or "")
-        what = f"raised {names[-1]}" if names else "raised" if self.error else "no answer"
+        what = f"raised {_name(type(self.error))}" if self.error is not None else "no answer"
         return f"{self.status}, {what}" if self.status else what
 
     def header(self, name: str) -> str | None:
@@ -78,6 +76,12 @@ class Answer:
         except (OSError, EOFError, zlib.error):
             return self.body
         return plain if len(plain) <= _LONGEST_INFLATED else self.body
+
+
+def _name(raised: type[BaseException]) -> str:
+    """Name a class as a traceback does."""
+    own = raised.__module__ in ("builtins", "__main__")
+    return raised.__qualname__ if own else f"{raised.__module__}.{raised.__qualname__}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ class Collected:
         self.why = why
         self._parts.clear()
 
-    def answer(self, error: str | None = None) -> Answer:
+    def answer(self, error: BaseException | None = None) -> Answer:
         """Return it as a value."""
         return Answer(self.status, self.headers, b"".join(self._parts), error)
 
@@ -125,8 +125,8 @@ class Kept:
         self.state = dict(request_state())
         self.context: Context = copy_context()
         self.answer = Collected(length)
-        self.error: str | None = None
-        """What the side that answers has raised, as a traceback's text."""
+        self.error: BaseException | None = None
+        """What the side that answers has raised."""
         self.effects: Recording | None = None
         """What the side that answers does besides; None where nobody wants to know."""
         self.whole = False

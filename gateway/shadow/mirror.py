@@ -17,7 +17,6 @@ import inspect
 import logging
 import random
 import time
-import traceback
 from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -237,6 +236,7 @@ class Mirrors:
     async def _compare(self, job: _Job) -> None:
         kept, mirroring = job.kept, job.mirroring
         first = kept.answer.answer(kept.error)
+        kept.error = None  # its frames lead back here: no circle shall keep them alive
         other = Backend.NATIVE if job.served is Backend.LEGACY else Backend.LEGACY
         effects = _recorded(kept)
         second = await self._ask(job, other)
@@ -263,7 +263,7 @@ class Mirrors:
             if side is Backend.NATIVE:
                 self._suspend(job.route, seconds)
 
-        error: str | None = None
+        error: BaseException | None = None
         try:
             run = self._rerun(job.snapshot, job.match, _MIRRORED[side], scope, again, collecting)
             await self._bounded(job.mirroring.writes, run, blocked)
@@ -274,21 +274,24 @@ class Mirrors:
         except (UseLegacy, Handover) as other:
             why = "use_legacy" if isinstance(other, UseLegacy) else "strayed"
             raise Unfit(why) from None
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as cancelled:
             task = asyncio.current_task()
             if self._stopped or task is None:
                 raise
             task.uncancel()  # the handler did that to itself
-            error = traceback.format_exc()
-        except BaseException:  # noqa: BLE001 - not even SystemExit may end the server here
-            error = traceback.format_exc()
-        if collecting.answer.why is not None:
-            raise Unfit(collecting.answer.why)
-        if not collecting.answer.complete and error is None:
-            raise Unfit("no_answer")
-        if self._timeouts and self._timeouts[job.route.id] > 0:
-            self._timeouts[job.route.id] -= 1
-        return collecting.answer.answer(error)
+            error = cancelled
+        except BaseException as raised:  # noqa: BLE001 - not even SystemExit may end the server
+            error = raised
+        try:
+            if collecting.answer.why is not None:
+                raise Unfit(collecting.answer.why)
+            if not collecting.answer.complete and error is None:
+                raise Unfit("no_answer")
+            if self._timeouts and self._timeouts[job.route.id] > 0:
+                self._timeouts[job.route.id] -= 1
+            return collecting.answer.answer(error)
+        finally:
+            del error  # its frames lead back here
 
     async def _bounded(
         self, writes: WritesConfig | None, run: Awaitable[None], blocked: Callable[[float], None]

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import logging
 import time
+import traceback
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
@@ -116,8 +117,10 @@ class Verdicts:
         fields = sorted({each.field for each in found.differences})
         kind = hashlib.blake2b("\n".join(fields).encode("utf-8", "replace"), digest_size=6)
         key = f"{route.id} {kind.hexdigest()}"
+        if key in self._samples:
+            return  # one of its kind is enough until they are taken: a traceback is dear
         mine = sum(1 for each in self._samples.values() if each["route"] == route.id)
-        if key not in self._samples and mine >= MOST_SAMPLES:
+        if mine >= MOST_SAMPLES:
             return
         self._samples[key] = {
             "route": route.id,
@@ -160,8 +163,9 @@ class Verdicts:
 
 
 def _essence(answer: Answer) -> dict[str, Any]:
-    error = answer.error
-    if error is not None:
+    told: str | None = None
+    if answer.error is not None:
+        whole = "".join(traceback.format_exception(answer.error))
         # Cut afterwards: else a secret's name could be gone, and its value still be there.
-        error = shortened(without_secrets(error), MOST_TRACEBACK)
-    return {"status": answer.status, "bytes": len(answer.body), "error": error}
+        told = shortened(without_secrets(whole), MOST_TRACEBACK)
+    return {"status": answer.status, "bytes": len(answer.body), "error": told}

@@ -391,6 +391,32 @@ def test_a_handler_that_never_answers_is_mirrored_no_more(
     assert "sleeps has not answered within 0.2 s, again and again" in caplog.text
 
 
+def test_one_traceback_is_written_for_many_that_are_alike() -> None:
+    """Writing one takes longer than most requests, and every one keeps the loop from clients."""
+    flask, native = pair()
+    flask.add_url_rule("/raises", "raises", lambda: "fine")
+    told: list[int] = []
+
+    class NoError(Exception):
+        def __str__(self) -> str:
+            told.append(1)
+            return "no"
+
+    @native.get("/raises")
+    async def raises() -> None:
+        raise NoError
+
+    gateway = made(flask, native, shadow("/raises"), mirror={"in_flight": 50})
+    with serve(gateway) as url, httpx.Client() as client:
+        for _ in range(50):
+            client.get(f"{url}/raises")
+        assert settled(gateway, 50) == {"compared": 50}
+    assert verdicts(gateway) == {"different": 50}
+    assert 1 <= len(told) <= 6
+    (sample,) = samples(gateway)
+    assert "NoError: no" in sample["native"]["error"]
+
+
 def test_what_raises_for_the_client_is_compared_too() -> None:
     flask, native = Flask("legacy"), FastAPI(openapi_url=None)
     flask.add_url_rule("/raises", "raises", lambda: "fine")

@@ -17,6 +17,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Match, Mount, NoMatchFound, Route, Router
 
 from gateway.native import NativeApp, included
+from gateway.native.candidate import get_route_path
 from tests.apps.native_zoo import (
     HAS_FRONTEND,
     Answer,
@@ -155,6 +156,21 @@ def test_find_leaves_the_scope_as_it_is(native: NativeApp) -> None:
     before = dict(scope)
     assert native.find(scope) is not None
     assert scope == before
+
+
+@pytest.mark.parametrize(
+    ("path", "root", "left"),
+    [
+        ("/a/b", "", "/a/b"),
+        ("/a/b", "/a", "/b"),
+        ("/a", "/a", ""),
+        ("/ab", "/a", "/ab"),
+        ("/b", "/a", "/b"),
+    ],
+)
+def test_starlette_reads_path_and_root_path_as_ever(path: str, root: str, left: str) -> None:
+    """The one private function of Starlette's that is used: its routes match what it returns."""
+    assert get_route_path({"path": path, "root_path": root}) == left
 
 
 def test_the_apps_own_root_path_wins() -> None:

@@ -176,7 +176,7 @@ def test_many_noisy_fields_of_a_record_are_not_all_its_fields() -> None:
 def test_the_status_is_never_learned() -> None:
     noise = Noise()
     noise.learn(compare_twins(answer({"a": 1}), answer({"a": 2}, 503), POLICY), 0)
-    failed = Answer(200, JSON, b"{}", "Traceback")
+    failed = Answer(200, JSON, b"{}", RuntimeError())
     noise.learn(compare_twins(answer({"a": 1}), failed, POLICY), 0)
     html = Answer(200, ((b"content-type", b"text/html"),), b"")
     noise.learn(compare_twins(answer({"a": 1}), html, POLICY), 0)
