@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
@@ -141,20 +142,22 @@ def wait_until(condition: Any, seconds: float = 10) -> None:
 
 
 @dataclass
-class Load:
-    """Clients that ask again and again; what each answer was, and when it was asked for."""
+class Crowd(ABC):
+    """Clients that ask again and again; one that fails goes on at the next server."""
 
     urls: list[str]
-    paths: list[str]
     clients: int = 4
-    answers: list[tuple[float, str, str]] = field(default_factory=list)
+    pause: float = 0.002
     failures: list[str] = field(default_factory=list)
+
+    @abstractmethod
+    def ask(self, connection: http.client.HTTPConnection, turn: int) -> None:
+        """Ask once, for the `turn`th time on this connection."""
 
     def __enter__(self) -> Self:
         self._stop = threading.Event()
         self._threads = [
-            threading.Thread(target=self._ask, args=(self.urls[n % len(self.urls)],))
-            for n in range(self.clients)
+            threading.Thread(target=self._run, args=(number,)) for number in range(self.clients)
         ]
         for thread in self._threads:
             thread.start()
@@ -165,28 +168,39 @@ class Load:
         for thread in self._threads:
             thread.join(30)
 
-    def _ask(self, url: str) -> None:
-        host = url.removeprefix("http://")
+    def _run(self, number: int) -> None:
         while not self._stop.is_set():
+            host = self.urls[number % len(self.urls)].removeprefix("http://")
             # A new connection now and then, so that every worker gets its share.
-            connection = http.client.HTTPConnection(host, timeout=20)
-            with contextlib.closing(connection):
-                for number in range(20):
+            with contextlib.closing(http.client.HTTPConnection(host, timeout=20)) as connection:
+                for turn in range(20):
                     if self._stop.is_set():
                         return
-                    path = self.paths[number % len(self.paths)]
-                    asked = time.monotonic()
                     try:
-                        connection.request("GET", path)
-                        answer = connection.getresponse()
-                        body = answer.read().decode().strip('"')
+                        self.ask(connection, turn)
                     except (OSError, http.client.HTTPException) as error:
-                        self.failures.append(f"{path}: {error!r}")
+                        self.failures.append(repr(error))
+                        number += 1
                         break
-                    if answer.status != 200 or body != answer.headers["x-served-by"]:
-                        self.failures.append(f"{path}: {answer.status} {body}")
-                    self.answers.append((asked, path, body))
-                    time.sleep(0.002)
+                    time.sleep(self.pause)
+
+
+@dataclass
+class Load(Crowd):
+    """A crowd that asks for `paths` in turn; who answered, and when it was asked for."""
+
+    paths: list[str] = field(default_factory=list)
+    answers: list[tuple[float, str, str]] = field(default_factory=list)
+
+    def ask(self, connection: http.client.HTTPConnection, turn: int) -> None:
+        path = self.paths[turn % len(self.paths)]
+        asked = time.monotonic()
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        body = answer.read().decode().strip('"')
+        if answer.status != 200 or body != answer.headers["x-served-by"]:
+            self.failures.append(f"{path}: {answer.status} {body}")
+        self.answers.append((asked, path, body))
 
     def sides(self, path: str, since: float, until: float = float("inf")) -> set[str]:
         """Return who answered `path` when it was asked for in between."""

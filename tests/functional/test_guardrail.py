@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import itertools
 import json
 import os
 import signal
-import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
-from tests.functional.live import Server, server, wait_until
+from tests.functional.live import Crowd, Server, server, wait_until
 from tests.functional.servers import serve
 from tests.functional.services import redis_server
 
 if TYPE_CHECKING:
+    import http.client
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -69,45 +68,18 @@ STEPS = ["canary 5%", "canary 25%", "canary 50%", "canary 100%", "native"]
 
 
 @dataclass
-class Clients:
+class Clients(Crowd):
     """Many callers, each known by a header; who served each, and how."""
 
-    urls: list[str]
-    threads: int = 4
     pause: float = 0.0
     served: list[tuple[str, int]] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
+    ids: Iterator[int] = field(default_factory=itertools.count)
 
-    def __enter__(self) -> Self:
-        self._stop = threading.Event()
-        self._ids = itertools.count()
-        self._running = [threading.Thread(target=self._ask, args=(n,)) for n in range(self.threads)]
-        for thread in self._running:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._running:
-            thread.join(30)
-
-    def _ask(self, number: int) -> None:
-        while not self._stop.is_set():
-            host = self.urls[number % len(self.urls)].removeprefix("http://")
-            with contextlib.closing(http.client.HTTPConnection(host, timeout=10)) as connection:
-                for _ in range(50):
-                    if self._stop.is_set():
-                        return
-                    try:
-                        connection.request("GET", "/a", headers={"X-Id": str(next(self._ids))})
-                        answer = connection.getresponse()
-                        answer.read()
-                    except (OSError, http.client.HTTPException) as error:
-                        self.failures.append(repr(error))
-                        number += 1  # the next server, as a load balancer would
-                        break
-                    self.served.append((answer.headers["x-served-by"], answer.status))
-                    time.sleep(self.pause)
+    def ask(self, connection: http.client.HTTPConnection, turn: int) -> None:
+        connection.request("GET", "/a", headers={"X-Id": str(next(self.ids))})
+        answer = connection.getresponse()
+        answer.read()
+        self.served.append((answer.headers["x-served-by"], answer.status))
 
     def native(self) -> int:
         return sum(side == "native" for side, _ in self.served)

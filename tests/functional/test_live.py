@@ -40,7 +40,7 @@ def test_two_workers_follow_within_a_second(tmp_path: Path) -> None:
     """`set` and `rollback --all` hold for every request one second after they return."""
     with (
         server(tmp_path, "--workers", "2") as running,
-        Load([running.url], ["/a", "/b", "/c", "/new"]) as load,
+        Load([running.url], paths=["/a", "/b", "/c", "/new"]) as load,
     ):
         time.sleep(0.5)
         assert load.sides("/a", 0) == {"legacy"}
@@ -73,7 +73,7 @@ def test_two_processes_share_a_redis_that_dies_and_comes_back(tmp_path: Path) ->
     config = CONFIG + f"state: {url}/0?prefix=live\n" + RULES
     try:
         with server(tmp_path, config=config) as one, server(tmp_path) as other:
-            with Load([one.url, other.url], ["/a", "/b"]) as load:
+            with Load([one.url, other.url], paths=["/a", "/b"]) as load:
                 one.post("/overrides", {"route": "a", "cutover": "native"})
                 done = time.monotonic()
                 time.sleep(1.3)
@@ -119,7 +119,7 @@ def test_five_hundred_reloads_under_load(tmp_path: Path) -> None:
             answer = running.post("/reload", {})
             assert answer["ok"]
 
-        with Load([running.url], ["/a", "/b", "/new"]) as load:
+        with Load([running.url], paths=["/a", "/b", "/new"]) as load:
             for number in range(60):
                 reload(number)
             before = usage(running)
@@ -190,7 +190,7 @@ MOVED = CONFIG + RULES.replace("/a, cutover: legacy", "/a, cutover: native")
 
 @pytest.mark.parametrize("change", [rewritten, renamed, removed_and_made_anew, in_many_pieces])
 def test_a_changed_file_is_taken(tmp_path: Path, change: Callable[[Path, str], None]) -> None:
-    with server(tmp_path) as running, Load([running.url], ["/a"], clients=2) as load:
+    with server(tmp_path) as running, Load([running.url], paths=["/a"], clients=2) as load:
         change(tmp_path / "gateway.yaml", MOVED)
         wait_until(lambda: load.answers and load.answers[-1][2] == "native", 5)
         time.sleep(0.3)
@@ -229,7 +229,7 @@ def test_a_config_map_is_swapped(tmp_path: Path) -> None:
     ids=["gone", "empty", "half-written", "invalid", "matches-nothing"],
 )
 def test_a_wrong_file_leaves_the_last_good_one(tmp_path: Path, text: str | None, said: str) -> None:
-    with server(tmp_path) as running, Load([running.url], ["/a", "/b"], clients=2) as load:
+    with server(tmp_path) as running, Load([running.url], paths=["/a", "/b"], clients=2) as load:
         file = tmp_path / "gateway.yaml"
         before = httpx.get(f"{running.url}/-/ready").json()["revision"]
         if text is None:
