@@ -28,6 +28,7 @@ from gateway.changes import (
 )
 from gateway.exceptions import ConfigError, GatewayError, Problem
 from gateway.held import Held
+from gateway.lastknown import LastKnown
 from gateway.loading import digest_of_file, load
 from gateway.overrides import ALL, outdated
 from gateway.store import Change, Entry, StoreConflict, StoreDown, after
@@ -119,6 +120,7 @@ class Control:
         self._store, self._watched = store, store
         self._clock = clock
         self._held = Held()
+        self._last_known: LastKnown | None = None
         self._has_read = False
         self._drop_again = self._restore_again = 0.0
         self._lock = asyncio.Lock()
@@ -131,14 +133,18 @@ class Control:
         """Take what the store holds and build again; write nothing, and watch nothing.
 
         Raises ConfigError where the apps have changed since and no longer bear the config. A store
-        that is down is no error: the file is in force until it comes back.
+        that is down is no error: the file is in force until it comes back, and for `start` what was
+        last known here.
         """
         self._threads = ThreadPoolExecutor(2, "gateway-control")
         self._watched = self._store.twin()
         async with self._lock:
-            with contextlib.suppress(StoreDown):
+            try:
                 self._held = await self._look(self._watched.read)
                 self._has_read = True
+            except StoreDown:
+                if self._last_known is not None:
+                    self._held = await self._run(self._last_known.read)
             await self._rebuild(accepted=False)
 
     async def start(self) -> None:
@@ -147,6 +153,9 @@ class Control:
         Raises ConfigError as `open` does.
         """
         self._builder.proves_writes = True
+        self._last_known = LastKnown(
+            self._store.url, str(self._loaded.file or self._loaded.source.name)
+        )
         await self.open()
         async with self._lock:
             await self._drop_outdated()
@@ -295,6 +304,7 @@ class Control:
         while True:
             try:
                 await self._watch_once()
+                await self._remember()
                 await self._end_overdue()
             except StoreDown:
                 await asyncio.sleep(RETRY_SECONDS)
@@ -311,6 +321,12 @@ class Control:
             async with self._lock:
                 await self._take(await self._look(self._watched.read))
 
+    async def _remember(self) -> None:
+        """Keep what holds for a process that starts while the store is down."""
+        known, held = self._last_known, self._held
+        if known is not None and known.is_due(held):
+            await self._run(partial(known.note, held))
+
     async def _end_overdue(self) -> None:
         """Put what has expired out of force, whether or not the store can be told of it."""
         over = ended(self._held, self._clock())
@@ -325,6 +341,8 @@ class Control:
         """Put in force what the store holds; give it back what it has lost."""
         first, self._has_read = not self._has_read, True
         if held.mark == self._held.mark:
+            if first:
+                await self._drop_outdated()
             return
         if not held.includes(self._held):
             held = await self._restore()

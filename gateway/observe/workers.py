@@ -12,15 +12,15 @@ import logging
 import multiprocessing
 import os
 import sys
-import tempfile
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gateway.folders import private_folder
 from gateway.observe.tally import totals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
 logger = logging.getLogger("gateway.observe")
 
@@ -56,13 +56,9 @@ class Workers:
         """Make the folder, and remove those of servers that have ended."""
         if self._server is None:
             return
-        base = Path(tempfile.gettempdir()) / f"gateway-{os.getuid()}"
-        folder = base / str(self._server)
         try:
-            base.mkdir(mode=0o700, exist_ok=True)
-            found = base.stat()
-            if found.st_uid != os.getuid() or found.st_mode & 0o077:
-                raise PermissionError(13, "others may write there", str(base))
+            base = private_folder()
+            folder = base / str(self._server)
             for other in base.iterdir():
                 if other.name.isdigit() and not _alive(int(other.name)):
                     _remove(other)

@@ -104,6 +104,44 @@ def test_two_processes_share_a_redis_that_dies_and_comes_back(tmp_path: Path) ->
         redis.__exit__(None, None, None)
 
 
+def test_a_start_while_the_store_is_down_has_what_was_last_known(tmp_path: Path) -> None:
+    """A worker that is replaced in an outage must not serve what its neighbours rolled back."""
+    pytest.importorskip("redis")
+    redis = redis_server(tmp_path)
+    url = redis.__enter__()
+    port = url.rpartition(":")[2]
+    config = CONFIG + f"state: {url}/0?prefix=known\n" + RULES
+    home = {"TMPDIR": str(tmp_path)}
+
+    def side(running: Server) -> str:
+        return httpx.get(f"{running.url}/b").headers["x-served-by"]
+
+    try:
+        with server(tmp_path, config=config, **home) as running:
+            running.post("/rollback", {"route": "b", "reason": "wrong totals"})
+            time.sleep(1.5)
+            redis.__exit__(None, None, None)
+        (known,) = tmp_path.glob("gateway-*/last-known/*.json")
+        with server(tmp_path, **home) as again:
+            assert side(again) == "legacy"
+            assert "down" in httpx.get(f"{again.url}/-/ready").json()["store"]
+            redis = redis_server(tmp_path, port=int(port))
+            redis.__enter__()
+            wait_until(lambda: httpx.get(f"{again.url}/-/ready").json()["store"] == "ok")
+            assert side(again) == "legacy", "the empty store is given it back"
+            assert [e["action"] for e in again.ask("GET", "/audit").json()["entries"]] == [
+                "restore"
+            ]
+            again.post("/clear", {"route": "b"})
+            time.sleep(1.5)
+            redis.__exit__(None, None, None)
+        os.utime(known, (0, time.time() - 7200))
+        with server(tmp_path, **home) as late:
+            assert side(late) == "native"
+    finally:
+        redis.__exit__(None, None, None)
+
+
 def test_five_hundred_reloads_under_load(tmp_path: Path) -> None:
     """B9: every request is answered, and nothing grows."""
     with server(tmp_path) as running:
