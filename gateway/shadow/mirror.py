@@ -86,6 +86,10 @@ class Rerun(Protocol):
         ...
 
 
+class _Hangs(Exception):
+    """A mirrored side hasn't answered in time."""
+
+
 class _Job(NamedTuple):
     """One request to mirror: what was kept of it, and which side has answered the client."""
 
@@ -267,7 +271,7 @@ class Mirrors:
         try:
             run = self._rerun(job.snapshot, job.match, _MIRRORED[side], scope, again, collecting)
             await self._bounded(job.mirroring.writes, run, blocked)
-        except TimeoutError:
+        except _Hangs:
             if not collecting.answer.complete:
                 self._hangs(job.route)
                 raise Unfit("timeout") from None
@@ -296,12 +300,18 @@ class Mirrors:
     async def _bounded(
         self, writes: WritesConfig | None, run: Awaitable[None], blocked: Callable[[float], None]
     ) -> None:
-        """Await it for so long, or until its writes can be undone."""
+        """Await it for so long, or until its writes can be undone. Raises _Hangs."""
         if writes is None:
-            async with asyncio.timeout(None) as timeout:
-                # A timer is dear, and many a handler never waits for anything.
-                until = asyncio.get_running_loop().time() + self._settings.timeout
-                await in_steps(run, BLOCK_SECONDS, blocked, partial(timeout.reschedule, until))
+            timeout = asyncio.timeout(None)
+            # A timer is dear, and many a handler never waits for anything.
+            until = asyncio.get_running_loop().time() + self._settings.timeout
+            try:
+                async with timeout:
+                    await in_steps(run, BLOCK_SECONDS, blocked, partial(timeout.reschedule, until))
+            except TimeoutError:
+                if timeout.expired():
+                    raise _Hangs from None
+                raise  # the handler's own
             return
         # No timeout: the thread of a `def` handler goes on, and would write after the end.
         async with AsyncExitStack() as stack:

@@ -391,6 +391,23 @@ def test_a_handler_that_never_answers_is_mirrored_no_more(
     assert "sleeps has not answered within 0.2 s, again and again" in caplog.text
 
 
+def test_a_timeout_of_the_handlers_own_is_an_error_like_any_other() -> None:
+    flask, native = pair()
+    flask.add_url_rule("/late", "late", lambda: "fine")
+
+    @native.get("/late")
+    async def late() -> None:
+        async with asyncio.timeout(0.01):
+            await asyncio.sleep(5)
+
+    gateway = made(flask, native, shadow("/late"))
+    with serve(gateway) as url:
+        httpx.get(f"{url}/late")
+        assert settled(gateway, 1) == {"compared": 1}
+    (sample,) = samples(gateway)
+    assert sample["native"]["error"].rstrip().endswith("TimeoutError")
+
+
 def test_one_traceback_is_written_for_many_that_are_alike() -> None:
     """Writing one takes longer than most requests, and every one keeps the loop from clients."""
     flask, native = pair()
