@@ -12,6 +12,8 @@ _REST = r"secret|token|api[-_]?key|authorization|cookie|credential|private|sessi
 _SECRET = re.compile(
     rf"pass(?:word|wd|phrase|code)|(?:^|[^a-z])(?:pass|pwd|otp)$|{_REST}", re.IGNORECASE
 )
+#: Headers that only speak of secrets (Fetch, section 3.2.3).
+_SPOKEN_OF = frozenset({"access-control-allow-credentials"})
 _NAMES = rf"pass(?:word|wd|phrase|code)|\bpass\b|\bpwd\b|\botp\b|{_REST}"
 _VALUE = r"""b?(?:"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|[^\s"'&<>;}}]+)"""
 #: `token=…`, `"password": "…"`, `user[password]=…`, `('authorization', 'Bearer …')` within a text.
@@ -30,7 +32,7 @@ _IN_PATH = re.compile(rf"(/[\w-]{{0,40}}(?:{_NAMES})[\w-]{{0,40}}/)[^/?\s]+", re
 
 def is_secret(name: str) -> bool:
     """Tell whether a value of this name must not be shown."""
-    return _SECRET.search(name) is not None
+    return _SECRET.search(name) is not None and name.lower() not in _SPOKEN_OF
 
 
 def without_secrets(text: str) -> str:

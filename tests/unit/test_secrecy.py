@@ -63,6 +63,9 @@ def test_names_of_secrets(name: str) -> None:
     assert is_secret(name)
 
 
-@pytest.mark.parametrize("name", ["author", "compass", "name", "passenger", "id"])
+@pytest.mark.parametrize(
+    "name",
+    ["author", "compass", "name", "passenger", "id", "Access-Control-Allow-Credentials"],
+)
 def test_names_of_nothing_secret(name: str) -> None:
     assert not is_secret(name)
