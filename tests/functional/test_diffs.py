@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -19,7 +20,6 @@ from tests.functional.services import redis_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.network
 
@@ -205,6 +205,22 @@ def test_the_command_shows_both_answers_side_by_side(running: Server) -> None:
     assert re.search(r'\$\.id +\d +"\d" +type', done.stdout)
     assert re.search(r'\$\.password +"\*{3}" +"\*{3}" +changed: in what is hidden', done.stdout)
     assert re.search(r'\$\.tags\[1\] +\(nothing\) +"b" +added', done.stdout)
+
+
+def test_the_readme_shows_what_the_command_prints(running: Server) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    sample = readme.split("$ gateway diffs users\n")[1].split("```")[0]
+    printed = {likened(line) for line in diffs(running, "users").stdout.splitlines()}
+    lines = [likened(line) for line in sample.splitlines() if line.strip() not in ("", "…")]
+    assert len(lines) >= 6
+    assert [line for line in lines if line not in printed] == []
+
+
+def likened(line: str) -> str:
+    """Leave out times, ids and the widths of columns."""
+    line = re.sub(r"\d{4}-\d\d-\d\d [\d:]+", "TIME", line)
+    line = re.sub(r'(/users/|\$\.id +|")\d\b', r"\1N", line)
+    return re.sub(r"\s+", " ", line).strip()
 
 
 def test_a_traceback_stands_below(running: Server) -> None:
