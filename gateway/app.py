@@ -254,6 +254,7 @@ class Gateway:
             self._mirror_pool.start()
         if self._main_loop is not None:
             self._main_loop.loop = asyncio.get_running_loop()
+        await self._sharing.prepare()
         loop_sql = LoopSql()
         for service in (loop_sql, self._lag, self._telemetry, self._guardrail, self._sharing):
             service.start()

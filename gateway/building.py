@@ -60,7 +60,7 @@ class Builder:
         self._guard, self._locked = guard, locked
         self.proves_writes = False
         """Whether a rule's `writes` are tried out; only where the config is to be served."""
-        self._proved: dict[WritesConfig, str | None] = {}
+        self._proved: dict[WritesConfig, tuple[str, str] | None] = {}
         self._accepted: tuple[Loaded, tuple[Problem, ...]] | None = None
 
     def build(self, loaded: Loaded, held: Held, now: float, *, accepted: bool = False) -> Snapshot:
@@ -197,8 +197,7 @@ class Builder:
                 self._proved[rule.writes] = undo.prove()
             wrong = self._proved[rule.writes]
             if wrong is not None:
-                hint = "a mirrored write would last: mend the rollback, or leave out writes"
-                problems.append(loaded.source.problem("writes-last", location, wrong, hint))
+                problems.append(loaded.source.problem("writes-last", location, *wrong))
         return problems
 
     def _guarded_twice(self, loaded: Loaded, table: RouteTable) -> list[Problem]:

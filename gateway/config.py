@@ -157,7 +157,7 @@ def _comparable(value: str) -> str:
     return value.lower()
 
 
-def _share(value: Any) -> Any:
+def _percent(value: Any) -> Any:
     """Read `5%` as 5."""
     value = _number(value)
     if isinstance(value, str) and value.strip().endswith("%"):
@@ -191,12 +191,11 @@ IdentitySource = Annotated[str, AfterValidator(_identity)]
 StateUrl = Annotated[str, AfterValidator(_state)]
 HeaderName = Annotated[str, Field(pattern=f"^{_METHOD.pattern}$")]
 HostPattern = Annotated[str, AfterValidator(_host)]
-Percent = Annotated[float, BeforeValidator(_number), Field(ge=0, le=100)]
 Count = Annotated[int, BeforeValidator(_number), Field(ge=0)]
 #: Percent; accepts `5%` and `5`.
-Share = Annotated[
+Percent = Annotated[
     float,
-    BeforeValidator(_share),
+    BeforeValidator(_percent),
     Field(ge=0, le=100),
     WithJsonSchema(
         {
@@ -554,14 +553,14 @@ class RuleConfig(_Model):
     """`true`, `false`, or when a failing route is left to legacy; default `defaults.circuit`."""
     on_mismatch: Literal["legacy", "native"] | None = None
     """Who answers a path that Flask's converter refuses and FastAPI's accepts; default legacy."""
-    sample: Share | None = None
+    sample: Percent | None = None
     """Percent of requests that are mirrored; default 100 with `shadow` and `live`. With `canary`
     nothing is mirrored unless this is set."""
     compare: CompareConfig = CompareConfig()
     """What counts where two answers are compared."""
     expect: tuple[ExpectConfig, ...] = ()
     """Differences that are meant, and must be there."""
-    noise: Share = 0.0
+    noise: Percent = 0.0
     """Percent of mirrored requests that legacy answers once more, to learn which fields differ by
     themselves."""
     guardrail: GuardrailConfig | None = None

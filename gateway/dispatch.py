@@ -81,7 +81,7 @@ class Dispatcher:
         match = snapshot.table.match(scope)
         return self._observed(_Request(snapshot, match, scope, receive, send))
 
-    def rerun(
+    async def rerun(
         self,
         snapshot: Snapshot,
         match: Match,
@@ -89,9 +89,15 @@ class Dispatcher:
         scope: Scope,
         receive: Receive,
         send: Send,
-    ) -> Awaitable[None]:
-        """Serve a mirrored request: decided already, neither counted nor observed."""
-        return self._admitted(_Request(snapshot, match, scope, receive, send, decision))
+    ) -> None:
+        """Serve a mirrored request: decided already, neither counted nor observed.
+
+        Raises what native has raised, also where Flask has answered for it.
+        """
+        request = _Request(snapshot, match, scope, receive, send, decision)
+        await self._admitted(request)
+        if request.error is not None:
+            raise request.error
 
     # -- observe ------------------------------------------------------------------------------
 
@@ -203,6 +209,8 @@ class Dispatcher:
             kept.error = error
             raise
         finally:
+            kept.error = kept.error or request.error
+            request.error = None
             mirrors.begin(request.snapshot, request.match, kept, request.decision)
 
     def _answer(self, request: _Request, decision: Decision) -> Awaitable[None]:
@@ -317,6 +325,7 @@ class Dispatcher:
             await response(scope, receive, answer)
         finally:
             if passport is not None:
+                request.error, passport.error = passport.error, None
                 request.served, request.decision = passport.match, passport.decision
                 if passport.decision.backend is Backend.NATIVE and not passport.asked:
                     # Native has done nothing, well or badly.
@@ -398,11 +407,13 @@ class _Request:
     `scope` is what the client sent, `shown` what the apps may see of it. `forced` is the decision
     on a mirrored request, which nobody decides about again. `served` is the match that has answered
     in the end: Flask's middleware may lead to another one than `match`. `status` is 0 before the
-    answer's first byte. Calling it is no coroutine of its own: every message comes this way.
+    answer's first byte. `error` is what native has raised inside Flask, which has answered for it.
+    Calling it is no coroutine of its own: every message comes this way.
     """
 
     __slots__ = (
         "decision",
+        "error",
         "forced",
         "match",
         "principal",
@@ -434,6 +445,7 @@ class _Request:
         self.decision = _GUARDED  # until somebody has decided
         self.principal: Principal | None = None
         self.status = 0
+        self.error: Exception | None = None
         self.trace_id: str | None = None
 
     def __call__(self, message: Message) -> Awaitable[None]:

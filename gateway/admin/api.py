@@ -247,7 +247,8 @@ async def diffs(
         now = time.time()
         kept = samples if since is None else found.newer(samples, now - since)
         said = found.page(snapshot.table, parts, kept, noise, only, limit, now)
-        return Json({**said, "store": store, "workers": _alive(parts)})
+        begun = min((e["started"] for e in parts if e.get("alive", True)), default=None)
+        return Json({**said, "store": store, "workers": _alive(parts), "counted_since": begun})
 
     return await asyncio.to_thread(written)
 

@@ -131,6 +131,7 @@ class Difference(BaseModel):
     """One unexpected difference."""
 
     path: str
+    field: str
     legacy: Any
     native: Any
     kind: str
@@ -176,6 +177,7 @@ class Diffs(BaseModel):
     routes: list[Compared]
     samples: list[Sample]
     more_samples: int
+    counted_since: float | None = None
     store: str
     workers: int
 

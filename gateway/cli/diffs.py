@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_module
 import sys
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -43,6 +44,8 @@ SinceOption = Annotated[
 ]
 _VERDICTS = {"equal": "green", "expected": "green", "noise": "cyan", "different": "bold red"}
 _MOST_FIELDS = 10
+#: So many differences of one field and kind are shown of a sample; the rest is a number.
+_MOST_ALIKE = 3
 _FLAPS = {"changed": "value", "type": "type", "absent": "comes and goes", "order": "order"}
 
 
@@ -76,7 +79,7 @@ def diffs(
     elif html is not None:
         _write(html, report.html(data))
     else:
-        _print(data)
+        _print(data, since)
     if since is not None and data["store"] != "ok":
         fail("the store can't be read: what has differed lately isn't known")
     counted = since is None and any(row["verdicts"].get("different") for row in data["routes"])
@@ -94,21 +97,27 @@ def _write(file: Path, text: str) -> None:
 # -- in a terminal ------------------------------------------------------------------------------
 
 
-def _print(data: dict[str, Any]) -> None:
+def _print(data: dict[str, Any], since: str | None) -> None:
     if data["store"] != "ok":
         _line(cell("the store is down: there are counts, but no samples and no noise", "red"))
     if not data["workers"]:
-        _line(cell("no running gateway asked (--url): samples and noise without counts", "dim"))
+        _line(
+            cell("no running gateway asked (--url or GATEWAY_URL): samples without counts", "dim")
+        )
     if not data["routes"]:
         _line(cell("nothing is mirrored: give a rule `cutover: shadow` or `live`", "dim"))
     for number, row in enumerate(data["routes"]):
         if number:
             _line("")
-        _route(row, counted=bool(data["workers"]))
-        for sample in data["samples"]:
-            if sample["route"] == row["route"]:
-                _line("")
-                _sample(sample)
+        samples = [each for each in data["samples"] if each["route"] == row["route"]]
+        if since is None:
+            _route(row, counted=bool(data["workers"]))
+        else:
+            what = "has differed" if samples else "nothing has differed"
+            _line(cell(row["route"], "bold").append(f"  {what} in the last {since}", "not bold"))
+        for sample in samples:
+            _line("")
+            _sample(sample, before=sample["at"] < (data.get("counted_since") or 0.0))
     if data["more_samples"]:
         _line("")
         _line(cell(f"{data['more_samples']} older samples: --limit shows more", "dim"))
@@ -151,20 +160,28 @@ def _entry(name: str, what: Text) -> None:
         _line(grid)
 
 
-def _sample(sample: dict[str, Any]) -> None:
+def _sample(sample: dict[str, Any], *, before: bool) -> None:
     when = datetime.fromtimestamp(sample["at"], UTC).astimezone()
     target = sample["path"] + (f"?{sample['query']}" if sample["query"] else "")
     head = cell(f"{when:%Y-%m-%d %H:%M:%S}  {sample['method']} {target}", "bold")
+    if before:
+        head.append("  (before the last start: not in the counts)", "not bold dim")
     _line(Text("  ").append_text(head))
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     table.add_column("", no_wrap=True)
     for name in ("PATH", "LEGACY", "NATIVE", "KIND"):
         table.add_column(name, overflow="fold")
+    alike: Counter[tuple[str, str]] = Counter()
     for each in sample["differences"]:
-        legacy, native = (_value(each, side) for side in ("legacy", "native"))
-        table.add_row(
-            " ", cell(each["path"], "bold"), legacy, native, cell(report.kind(each), "dim")
-        )
+        alike[each["field"], each["kind"]] += 1
+        if alike[each["field"], each["kind"]] <= _MOST_ALIKE:
+            legacy, native = (_value(each, side) for side in ("legacy", "native"))
+            kind = cell(report.kind(each), "dim")
+            table.add_row(" ", cell(each["path"], "bold"), legacy, native, kind)
+    for (name, kind_), number in alike.items():
+        if number > _MOST_ALIKE:
+            more = cell(f"{number - _MOST_ALIKE} more like these", "dim")
+            table.add_row(" ", cell(name, "bold"), more, "", cell(kind_, "dim"))
     sides = (cell(_answered(sample[side]), "dim") for side in ("legacy", "native"))
     table.add_row(" ", Text("answered", "dim"), *sides, "")
     _line(table)

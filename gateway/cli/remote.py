@@ -150,7 +150,10 @@ class Remote:
             self._explain(error, refused)
         except (OSError, ValueError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
-            fail(f"can't reach a gateway at {self._base}: {reason}")
+            fail(
+                f"can't reach a gateway at {self._base}: {reason} "
+                "(--config FILE speaks to the store that the file names)"
+            )
         try:
             return held(model, json.loads(said))
         except (ValueError, RecursionError):

@@ -141,12 +141,10 @@ def _success(
     text = f"success {_of(native)}{_beside(legacy)}, wanted {wanted:g}%"
     if legacy.requests and _rate(legacy) < wanted:
         text += f" (legacy itself has {_percent(_rate(legacy))})"
-    return _finding(
-        "success_rate",
-        _verdict(proof, limit, native.requests, config, measured >= wanted),
-        text + _wanting(native.requests, config),
-        {**_counts(native, legacy), "wanted": wanted, "evidence": proof},
-    )
+    verdict = _verdict(proof, limit, native.requests, config, good=measured >= wanted)
+    figures = {**_counts(native, legacy), "wanted": wanted, "evidence": proof}
+    text += _wanting(verdict, native.requests, config)
+    return _finding("success_rate", verdict, text, figures)
 
 
 def _against_legacy(
@@ -164,7 +162,7 @@ def _against_legacy(
         text += " (no request of legacy: set success_rate or begin at a lower weight)"
     seen = min(native.requests, legacy.requests)
     verdict = _verdict(proof, limit, seen, config, good=True)
-    return _finding(name, verdict, text + _wanting(seen, config), figures)
+    return _finding(name, verdict, text + _wanting(verdict, seen, config), figures)
 
 
 def _worse(window: Window, legacy: Side, baseline: Side, margin: float) -> float:
@@ -192,12 +190,9 @@ def _consistency(window: Window, wanted: float, config: GuardrailConfig, limit: 
     proof = evidence(different, compared, 1 - wanted / 100)
     measured = 100 * (1 - different / compared) if compared else 100.0
     text = f"consistency {_percent(measured)} of {compared:,} compared, wanted {wanted:g}%"
-    return _finding(
-        "consistency",
-        _verdict(proof, limit, compared, config, measured >= wanted),
-        text + _wanting(compared, config),
-        {"compared": compared, "different": different, "wanted": wanted, "evidence": proof},
-    )
+    verdict = _verdict(proof, limit, compared, config, good=measured >= wanted)
+    figures = {"compared": compared, "different": different, "wanted": wanted, "evidence": proof}
+    return _finding("consistency", verdict, text + _wanting(verdict, compared, config), figures)
 
 
 def _durations(
@@ -234,7 +229,7 @@ def _durations(
     }
     good = on_average(native, legacy, ratio, bounds) < _CLEARLY
     verdict = _verdict(proof, limit, seen, config, good=good)
-    return _finding("duration_ratio", verdict, text + _wanting(seen, config), figures)
+    return _finding("duration_ratio", verdict, text + _wanting(verdict, seen, config), figures)
 
 
 def _verdict(proof: float, limit: float, seen: int, config: GuardrailConfig, good: bool) -> Verdict:
@@ -273,8 +268,12 @@ def _beside(legacy: Side) -> str:
     return f" (legacy {_of(legacy)})" if legacy.requests else ""
 
 
-def _wanting(seen: int, config: GuardrailConfig) -> str:
-    return f", at least {config.min_requests:,} needed" if seen < config.min_requests else ""
+def _wanting(verdict: Verdict, seen: int, config: GuardrailConfig) -> str:
+    if seen >= config.min_requests or verdict is Verdict.PASS:
+        return ""
+    if verdict is Verdict.ROLLBACK:
+        return f", clear before {config.min_requests:,}"
+    return f", at least {config.min_requests:,} needed"
 
 
 def _percent(value: float) -> str:

@@ -32,7 +32,7 @@ logger = logging.getLogger("gateway.shadow")
 DIFFS, NOISE = "diffs", "noise"
 #: How often the store is looked at and written to, in seconds.
 EVERY_SECONDS = 2.0
-#: How long the server's end waits for what is left to be written, in seconds.
+#: How long the server's start waits for what is known, and its end for what is to be written.
 END_SECONDS = 2.0
 #: How many samples, and routes with noise, the store keeps.
 MOST_DOCUMENTS = 1000
@@ -68,6 +68,12 @@ class Sharing:
         self._down = False
         self._threads: ThreadPoolExecutor | None = None
         self._task: asyncio.Task[None] | None = None
+
+    async def prepare(self) -> None:
+        """Learn what the other workers know, before the first request; waits for two seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(END_SECONDS):
+                await self._try()
 
     def start(self) -> None:
         """Begin to share."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from gateway.routing import Mirroring, Route
     from gateway.shadow.answer import Answer
+    from gateway.shadow.compare import Difference
     from gateway.shadow.effects import Recording
 
 logger = logging.getLogger("gateway.shadow")
@@ -114,8 +115,8 @@ class Verdicts:
     def _keep(
         self, route: Route, scope: Scope, found: Comparison, legacy: Answer, native: Answer
     ) -> None:
-        fields = sorted({each.field for each in found.differences})
-        kind = hashlib.blake2b("\n".join(fields).encode("utf-8", "replace"), digest_size=6)
+        kinds = sorted({_kind(each) for each in found.differences})
+        kind = hashlib.blake2b("\n".join(kinds).encode("utf-8", "replace"), digest_size=6)
         key = f"{route.id} {kind.hexdigest()}"
         if key in self._samples:
             return  # one of its kind is enough until they are taken: a traceback is dear
@@ -160,6 +161,13 @@ class Verdicts:
         threads, self._threads = self._threads, None
         if threads is not None:
             threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _kind(difference: Difference) -> str:
+    """Tell what makes a mismatch another one: one status must not hide the next."""
+    if difference.field == "status":
+        return f"status {difference.legacy} {difference.native}"
+    return f"{difference.field} {difference.kind}"
 
 
 def _essence(answer: Answer) -> dict[str, Any]:

@@ -42,22 +42,28 @@ class Undo:
         else:
             stack.enter_context(manager)
 
-    def prove(self) -> str | None:
-        """Write, undo, and look; return what is wrong, None where nothing has survived.
+    def prove(self) -> tuple[str, str] | None:
+        """Write, undo, and look; return what is wrong and what next, None where nothing survived.
 
         Blocks, and runs a loop of its own: call it on a thread.
         """
         try:
             return asyncio.run(self._prove())
         except Exception as error:  # noqa: BLE001 - it is the team's code, and may raise anything
-            return f"the probe failed: {type(error).__name__}: {error}"
+            told = str(error).strip().partition("\n")[0]
+            hint = "mend it: rollback and probe run outside of any request and app context"
+            return f"the probe failed: {type(error).__name__}: {told}", hint
 
-    async def _prove(self) -> str | None:
+    async def _prove(self) -> tuple[str, str] | None:
         probe = self.probe()
         async with AsyncExitStack() as stack:
             await self.enter(stack)
             next(probe)
         survived = next(probe, None)
         if survived is None:
-            return "the probe must yield twice: after it has written, and whether that survived"
-        return "what the probe wrote was still there afterwards" if survived else None
+            wrong = "the probe yields once"
+            return wrong, "yield after it has written, and then whether that survived"
+        if not survived:
+            return None
+        hint = "a mirrored write would last: mend the rollback, or leave out writes"
+        return "what the probe wrote was still there afterwards", hint

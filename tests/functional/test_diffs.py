@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from gateway.store.sqlite import SqliteStore
+from tests.functional.live import CONFIG as CONFIG_OF_LIVE
 from tests.functional.live import TOKEN, Server, server, wait_until
 from tests.functional.services import redis_server
 
@@ -77,6 +79,7 @@ routes:
   - {path: /same, cutover: shadow}
   - {path: /blocks, cutover: shadow}
 """
+CONFIG_OF_A = CONFIG_OF_LIVE + "routes: [{path: /a, cutover: shadow}]\n"
 SECRET = "hunter2"
 
 
@@ -247,7 +250,7 @@ def test_the_exit_code_says_whether_something_differs(running: Server) -> None:
 def test_the_store_alone_tells_the_samples(running: Server) -> None:
     done = gateway(running, "diffs", "--config", "gateway.yaml")
     assert done.returncode == 1, done.stderr
-    assert done.stdout.startswith("no running gateway asked (--url)")
+    assert done.stdout.startswith("no running gateway asked (--url or GATEWAY_URL)")
     assert "RuntimeError: no: password=***" in done.stdout
     assert gateway(running, "diffs", "nowhere", "--config", "gateway.yaml").returncode == 2
 
@@ -290,7 +293,8 @@ def test_only_what_differed_lately_counts_where_it_is_asked_for(
     time.sleep(1)
     done = gateway(running, "diffs", "users", "--since", "500ms", *place)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "$.tags[1]" not in done.stdout
+    assert done.stdout.splitlines()[-1] == "GET /users/{id}  nothing has differed in the last 500ms"
+    assert "$.tags" not in done.stdout, "what was counted before the mend says nothing of it"
     wrong = gateway(running, "diffs", "--since", "10", *place)
     assert wrong.returncode == 2
     assert "--since '10' has no unit" in wrong.stderr
@@ -333,6 +337,30 @@ def kept(folder: Path) -> str:
         return str(found)
     files = [folder / name for name in ("state.db", "state.db-wal")]
     return "".join(file.read_bytes().decode("latin-1") for file in files if file.exists())
+
+
+def test_differences_of_one_kind_are_few_lines_and_old_ones_are_named(tmp_path: Path) -> None:
+    differences = [
+        {"path": f"$.items[{n}].price", "field": "$.items[*].price", "legacy": n, "native": n + 1,
+         "kind": "changed", "note": ""}
+        for n in range(40)
+    ]  # fmt: skip
+    side = {"status": 200, "bytes": 7, "error": None}
+    sample: dict[str, Any]
+    sample = {"route": "GET /a", "at": time.time() - 60, "method": "GET", "path": "/a", "query": "",
+              "legacy": side, "native": side, "more": False}  # fmt: skip
+    sample["differences"] = differences
+    with server(tmp_path, config=CONFIG_OF_A) as running:
+        SqliteStore(tmp_path / ".gateway" / "state.db").put("diffs", {"x": sample}, 60.0)
+        (running.folder / "state").write_text(f"sqlite:///{tmp_path}/.gateway/state.db")
+        shown = diffs(running).stdout
+    assert [line.split() for line in shown.splitlines() if "$.items" in line] == [
+        ["$.items[0].price", "0", "1", "changed"],
+        ["$.items[1].price", "1", "2", "changed"],
+        ["$.items[2].price", "2", "3", "changed"],
+        ["$.items[*].price", "37", "more", "like", "these", "changed"],
+    ]
+    assert "(before the last start: not in the counts)" in shown
 
 
 # -- without mirrors ----------------------------------------------------------------------------

@@ -391,6 +391,42 @@ def test_a_handler_that_never_answers_is_mirrored_no_more(
     assert "sleeps has not answered within 0.2 s, again and again" in caplog.text
 
 
+@pytest.mark.parametrize("hooks", [False, True])
+def test_one_wrong_status_does_not_hide_another(hooks: bool) -> None:
+    """The last one seen would be taken for all there is; what was raised is named with it."""
+    flask, native = Flask("legacy"), FastAPI(openapi_url=None)
+    if hooks:
+        flask.before_request(lambda: None)
+
+    @flask.get("/n/<int:n>")
+    def number_(n: int) -> Any:
+        return ({}, 404) if n == 1 else {}
+
+    @flask.get("/both")
+    def both_() -> Any:
+        raise KeyError
+
+    @native.get("/n/{n}")
+    async def number(n: int) -> Any:
+        return Response(status_code=410) if n == 1 else {"n": 1 / n}
+
+    @native.get("/both")
+    async def both() -> Any:
+        raise KeyError
+
+    gateway = made(flask, native, shadow("/n/<int:n>"), shadow("/both"))
+    with serve(gateway) as url:
+        for path in ("n/1", "n/0", "both"):
+            httpx.get(f"{url}/{path}")
+        found = settled(gateway, 3)
+    assert found == {"compared": 3}
+    told = {(each["path"], each["native"]["status"]): each for each in samples(gateway)}
+    assert set(told) - {("/both", 500)} == {("/n/1", 410), ("/n/0", 500)}
+    assert "ZeroDivisionError" in told["/n/0", 500]["native"]["error"]
+    of_both = told.get(("/both", 500), {"differences": []})
+    assert "status" not in {each["field"] for each in of_both["differences"]}
+
+
 def test_a_timeout_of_the_handlers_own_is_an_error_like_any_other() -> None:
     flask, native = pair()
     flask.add_url_rule("/late", "late", lambda: "fine")
@@ -932,6 +968,28 @@ def test_an_undo_that_does_not_undo_refuses_the_start(
     found = asyncio.run(start())
     assert found["type"] == "lifespan.startup.failed"
     assert "what the probe wrote was still there" in found["message"]
+    assert "mend the rollback, or leave out writes" in found["message"]
+
+
+def no_rollback() -> Any:
+    return contextlib.nullcontext()
+
+
+def raising_probe() -> Iterator[str]:
+    yield from request.args  # there is no request
+
+
+def test_a_probe_that_fails_says_what_to_do() -> None:
+    flask, native, _ = writing()
+    here = "tests.functional.test_mirror"
+    writes = {"rollback": f"{here}:no_rollback", "probe": f"{here}:raising_probe"}
+    gateway = made(flask, native, shadow("/pay", writes=writes))
+    with pytest.raises(ConfigError) as wrong:
+        asyncio.run(gateway.control.start())
+    (problem,) = wrong.value.problems
+    assert problem.what.startswith("the probe failed: RuntimeError: Working outside of request")
+    assert "\n" not in problem.what
+    assert problem.next.startswith("mend it: rollback and probe run outside of any request")
 
 
 def test_an_undo_that_is_not_there_is_a_problem_of_the_config() -> None:

@@ -105,6 +105,12 @@ def test_the_text_has_the_figures() -> None:
     )
 
 
+def test_a_rollback_before_enough_requests_says_that_it_was_clear() -> None:
+    (absolute, _) = judged(Window(Side(12, 12), Side(10_000, 1)), BOTH).findings
+    assert absolute.verdict is ROLLBACK
+    assert absolute.text.endswith("wanted 99%, clear before 200")
+
+
 def test_an_analysis_tells_what_decided() -> None:
     analysis = judged(Window(Side(1000, 20), Side(99_000, 495)), BOTH)
     assert analysis.verdict is ROLLBACK

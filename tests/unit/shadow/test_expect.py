@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from gateway.config import CompareConfig, ExpectConfig, Share
+from gateway.config import CompareConfig, ExpectConfig, Percent
 from gateway.shadow.answer import Answer
 from gateway.shadow.compare import Comparison, Policy, Verdict, compare
 
@@ -171,10 +171,10 @@ def test_a_comparison_that_can_t_be_is_refused(keys: Declared, words: str) -> No
     ("text", "percent"), [("5%", 5), (5, 5), ("0.5 %", 0.5), (0, 0), ("100%", 100)]
 )
 def test_a_share_is_a_percentage(text: Any, percent: float) -> None:
-    assert TypeAdapter(Share).validate_python(text) == percent
+    assert TypeAdapter(Percent).validate_python(text) == percent
 
 
 @pytest.mark.parametrize("text", ["101%", -1, "five", True, "%", "5%%"])
 def test_what_is_no_share_is_refused(text: Any) -> None:
     with pytest.raises(ValidationError):
-        TypeAdapter(Share).validate_python(text)
+        TypeAdapter(Percent).validate_python(text)

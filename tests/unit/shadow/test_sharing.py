@@ -231,6 +231,25 @@ def test_what_is_new() -> None:
     assert news(learned("at", "id", now=1000.0).as_json(), held)
 
 
+async def test_what_others_have_learned_is_known_before_the_first_request() -> None:
+    """Else each restart finds differences that are none."""
+    store = Frail()
+    store.put("noise", {ROUTE: learned("at").as_json()}, DAY)
+    verdicts, sharing = worker(store)
+    await sharing.prepare()
+    assert paths(verdicts.noise[ROUTE]) == ["$.at"]
+
+
+async def test_a_start_waits_for_no_store_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.shadow.sharing.END_SECONDS", 0.05)
+    store = Frail()
+    verdicts, sharing = worker(store)
+    verdicts.noise[ROUTE] = learned("at")
+    store.go_on.clear()
+    await asyncio.wait_for(sharing.prepare(), 2)
+    store.go_on.set()
+
+
 # -- what is kept -------------------------------------------------------------------------------
 
 
