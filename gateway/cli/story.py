@@ -144,7 +144,7 @@ class _Story:
 
     async def _moved_all_the_same(self) -> None:
         _chapter(3, "Somebody moves it anyway")
-        _say("At least the rule has a guardrail. Its figures are small, the story has two minutes:")
+        _say("At least the rule has a guardrail. Its figures are small, the story is a short one:")
         _quote(f"guardrail: {_written(_GUARDRAIL)}")
         self._customers.take()
         await self._set("canary", 5)
@@ -318,7 +318,7 @@ def _chapter(number: int, title: str) -> None:
 
 
 def _say(text: str) -> None:
-    out.print(cell(f"  {text}"))
+    _indented(cell(text), 2)
 
 
 def _command(text: str) -> None:
@@ -326,4 +326,11 @@ def _command(text: str) -> None:
 
 
 def _quote(text: str) -> None:
-    out.print(cell(f"    {text}", "magenta"))
+    _indented(cell(text, "magenta"), 4)
+
+
+def _indented(text: Text, columns: int) -> None:
+    """Print with a margin that the second line has, too."""
+    for line in text.wrap(out, max(20, out.width - columns)):
+        line.rstrip()
+        out.print(Text(" " * columns) + line)
