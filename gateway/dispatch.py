@@ -197,13 +197,15 @@ class Dispatcher:
     ) -> None:
         """Serve, and then let the other side answer as well, which nobody waits for."""
         request.receive, request.sends = kept.receive, kept.send
+        error: Exception | None = None
         try:
             await self._answer(request, decision)
-        except Exception as error:
-            kept.error = error
+        except Exception as raised:
+            error = raised
             raise
         finally:
-            mirrors.begin(request.snapshot, request.match, kept, request.decision)
+            mirrors.begin(request.snapshot, request.match, kept, request.decision, error)
+            del error  # its frames lead back here: no circle shall keep them alive
 
     def _answer(self, request: _Request, decision: Decision) -> Awaitable[None]:
         snapshot, match = request.snapshot, request.match

@@ -113,7 +113,6 @@ class Kept:
         "answer",
         "context",
         "effects",
-        "error",
         "scope",
         "state",
         "whole",
@@ -125,8 +124,6 @@ class Kept:
         self.state = dict(request_state())
         self.context: Context = copy_context()
         self.answer = Collected(length)
-        self.error: BaseException | None = None
-        """What the side that answers has raised."""
         self.effects: Recording | None = None
         """What the side that answers does besides; None where nobody wants to know."""
         self.whole = False

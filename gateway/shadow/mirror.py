@@ -87,7 +87,7 @@ class Rerun(Protocol):
 
 
 class _Job(NamedTuple):
-    """One request to mirror: what was kept of it, and which side has answered the client."""
+    """One request to mirror: what was kept of it, which side has answered, what that has raised."""
 
     snapshot: Snapshot
     match: Match
@@ -95,6 +95,7 @@ class _Job(NamedTuple):
     mirroring: Mirroring
     kept: Kept
     served: Backend
+    error: BaseException | None
 
 
 class Mirrors:
@@ -185,8 +186,15 @@ class Mirrors:
             self._limiter = anyio.to_thread.current_default_thread_limiter()
             self._limiter.total_tokens += self._settings.in_flight
 
-    def begin(self, snapshot: Snapshot, match: Match, kept: Kept, served: Decision) -> None:
-        """Send the mirror on its way; the client has its answer."""
+    def begin(
+        self,
+        snapshot: Snapshot,
+        match: Match,
+        kept: Kept,
+        served: Decision,
+        error: BaseException | None = None,
+    ) -> None:
+        """Send the mirror on its way; the client has its answer, or `error` was raised."""
         route = match.route
         if route is None or route.mirroring is None:
             return
@@ -198,9 +206,8 @@ class Mirrors:
         if why is not None:
             self._count(route, why)
             return
-        job = _Job(
-            snapshot, self._bared(match, route), route, route.mirroring, kept, served.backend
-        )
+        bare, mirroring = self._bared(match, route), route.mirroring
+        job = _Job(snapshot, bare, route, mirroring, kept, served.backend, error)
         task = asyncio.get_running_loop().create_task(
             self._mirror(job), name="gateway-mirror", context=kept.context
         )
@@ -235,8 +242,7 @@ class Mirrors:
 
     async def _compare(self, job: _Job) -> None:
         kept, mirroring = job.kept, job.mirroring
-        first = kept.answer.answer(kept.error)
-        kept.error = None  # its frames lead back here: no circle shall keep them alive
+        first = kept.answer.answer(job.error)
         other = Backend.NATIVE if job.served is Backend.LEGACY else Backend.LEGACY
         effects = _recorded(kept)
         second = await self._ask(job, other)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import http.client
 import logging
 import random
@@ -12,6 +13,7 @@ import sqlite3
 import threading
 import time
 import urllib.request
+import weakref
 from contextvars import ContextVar
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Any
@@ -432,6 +434,85 @@ def test_what_raises_for_the_client_is_compared_too() -> None:
     assert verdicts(gateway) == {"different": 1}
     (sample,) = samples(gateway)
     assert "RuntimeError" in sample["native"]["error"]
+
+
+class Held:
+    """What a handler may hold: a database session, an uploaded file."""
+
+
+def holding(held: weakref.WeakSet[Held]) -> tuple[Flask, FastAPI]:
+    flask, native = Flask("legacy"), FastAPI(openapi_url=None)
+    for name in ("raises", "fails", "sleeps", "cancels"):
+        flask.add_url_rule(f"/{name}", name, lambda: "fine")
+
+    @native.get("/raises")
+    async def raises() -> None:
+        mine = Held()
+        held.add(mine)
+        raise ValueError
+
+    @native.get("/fails")
+    async def fails() -> None:
+        mine = Held()
+        held.add(mine)
+        loop = asyncio.get_running_loop()
+        reply = loop.create_future()
+        loop.call_soon(reply.set_exception, ConnectionResetError())
+        try:
+            await reply
+        finally:
+            del reply
+
+    @native.get("/sleeps")
+    async def sleeps() -> None:
+        mine = Held()
+        held.add(mine)
+        await asyncio.sleep(30)
+
+    @native.get("/cancels")
+    async def cancels() -> None:
+        mine = Held()
+        held.add(mine)
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+
+    return flask, native
+
+
+@pytest.mark.parametrize(
+    ("name", "cutover", "headers", "outcome"),
+    [
+        ("raises", "shadow", {}, "compared"),
+        ("fails", "shadow", {}, "compared"),
+        ("sleeps", "shadow", {}, "timeout"),
+        ("cancels", "shadow", {}, "compared"),
+        ("raises", "live", {}, "compared"),
+        ("raises", "live", {"Upgrade": "h2c"}, "upgrade"),
+    ],
+)
+def test_what_a_handler_held_is_let_go_with_the_end_of_its_mirror(
+    name: str,
+    cutover: str,
+    headers: dict[str, str],
+    outcome: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """An exception leads to all frames that it went through; the collector may take minutes."""
+    caplog.set_level(logging.CRITICAL + 1, "uvicorn.error")  # pytest would hold it with the record
+    held: weakref.WeakSet[Held] = weakref.WeakSet()
+    rule = {"path": f"/{name}", "cutover": cutover}
+    gateway = made(*holding(held), rule, mirror={"timeout": 0.2, "in_flight": 4})
+    with serve(gateway) as url:
+        gc.collect()
+        gc.disable()
+        try:
+            httpx.get(f"{url}/{name}", headers=headers)
+            assert settled(gateway, 1) == {outcome: 1}
+            wait_until(lambda: not held, 2)
+        finally:
+            gc.enable()
 
 
 def test_what_cannot_be_decoded_is_not_compared() -> None:
