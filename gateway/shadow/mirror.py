@@ -86,6 +86,10 @@ class Rerun(Protocol):
         ...
 
 
+class _Late(Exception):
+    """The mirrored side has had its time."""
+
+
 class _Job(NamedTuple):
     """One request to mirror: what was kept of it, which side has answered, what that has raised."""
 
@@ -273,22 +277,20 @@ class Mirrors:
         try:
             run = self._rerun(job.snapshot, job.match, _MIRRORED[side], scope, again, collecting)
             await self._bounded(job.mirroring.writes, run, blocked)
-        except TimeoutError:
+        except _Late:
             if not collecting.answer.complete:
                 self._hangs(job.route)
                 raise Unfit("timeout") from None
         except (UseLegacy, Handover) as other:
             why = "use_legacy" if isinstance(other, UseLegacy) else "strayed"
             raise Unfit(why) from None
-        except asyncio.CancelledError as cancelled:
-            task = asyncio.current_task()
-            if self._stopped or task is None:
+        except BaseException as raised:
+            # Not even SystemExit may end the server. Cancelled: the handler did that to itself.
+            if self._stopped and isinstance(raised, asyncio.CancelledError):
                 raise
-            task.uncancel()  # the handler did that to itself
-            error = cancelled
-        except BaseException as raised:  # noqa: BLE001 - not even SystemExit may end the server
             error = raised
         try:
+            await self._uncancelled()
             if collecting.answer.why is not None:
                 raise Unfit(collecting.answer.why)
             if not collecting.answer.complete and error is None:
@@ -299,15 +301,32 @@ class Mirrors:
         finally:
             del error  # its frames lead back here
 
+    async def _uncancelled(self) -> None:
+        """Take back what a handler has done to the task that it ran in: the next wait would end."""
+        task = asyncio.current_task()
+        while task is not None and task.cancelling() and not self._stopped:
+            task.uncancel()
+            try:
+                await asyncio.sleep(0)
+            except asyncio.CancelledError:
+                if self._stopped:
+                    raise
+
     async def _bounded(
         self, writes: WritesConfig | None, run: Awaitable[None], blocked: Callable[[float], None]
     ) -> None:
-        """Await it for so long, or until its writes can be undone."""
+        """Await it for so long, or until its writes can be undone. Raises _Late."""
         if writes is None:
-            async with asyncio.timeout(None) as timeout:
-                # A timer is dear, and many a handler never waits for anything.
-                until = asyncio.get_running_loop().time() + self._settings.timeout
-                await in_steps(run, BLOCK_SECONDS, blocked, partial(timeout.reschedule, until))
+            timeout = asyncio.timeout(None)
+            try:
+                async with timeout:
+                    # A timer is dear, and many a handler never waits for anything.
+                    until = asyncio.get_running_loop().time() + self._settings.timeout
+                    await in_steps(run, BLOCK_SECONDS, blocked, partial(timeout.reschedule, until))
+            except TimeoutError:
+                if timeout.expired():
+                    raise _Late from None
+                raise  # the handler's own: its database was late, for instance
             return
         # No timeout: the thread of a `def` handler goes on, and would write after the end.
         async with AsyncExitStack() as stack:

@@ -267,8 +267,8 @@ def test_a_canary_is_mirrored_where_it_says_so() -> None:
 
 def unruly() -> tuple[Flask, FastAPI]:
     flask, native = Flask("legacy"), FastAPI(openapi_url=None)
-    names = ("sleeps", "sleeps-def", "raises", "breaks", "long", "exits", "cancels", "silent",
-             "stream", "limits")  # fmt: skip
+    names = ("sleeps", "sleeps-def", "raises", "breaks", "long", "exits", "cancels", "gives-up",
+             "silent", "stream", "limits")  # fmt: skip
     for name in names:
         flask.add_url_rule(f"/{name}", name, lambda: {"from": "legacy", "é": list(range(50))})
 
@@ -311,6 +311,13 @@ def unruly() -> tuple[Flask, FastAPI]:
         task.cancel()
         await asyncio.sleep(0)
 
+    @native.get("/gives-up")
+    async def gives_up() -> Any:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()  # ends the next wait, whoever waits
+        return "x" * 10_000
+
     class Silent(Response):
         async def __call__(self, *_: Any) -> None:
             """Answer nothing."""
@@ -346,6 +353,7 @@ def unruly() -> tuple[Flask, FastAPI]:
         ("long", "too_long"),
         ("exits", "compared"),
         ("cancels", "compared"),
+        ("gives-up", "compared"),
         ("silent", "no_answer"),
         ("stream", "stream"),
         ("limits", "timeout"),
@@ -391,6 +399,25 @@ def test_a_handler_that_never_answers_is_mirrored_no_more(
             settled(gateway, number + 1)
         assert outcomes(gateway) == {"timeout": 5, "suspended": 1}
     assert "sleeps has not answered within 0.2 s, again and again" in caplog.text
+
+
+def test_a_timeout_of_the_handlers_own_is_what_it_has_raised() -> None:
+    """It is no mirror that took too long, and two answers with a 500 may be equal otherwise."""
+    flask, native = Flask("legacy"), FastAPI(openapi_url=None)
+    failed = "Internal Server Error", 500, {"Content-Type": "text/plain; charset=utf-8"}
+    flask.add_url_rule("/db", "db", lambda: failed)
+
+    @native.get("/db")
+    async def db() -> None:
+        async with asyncio.timeout(0.01):
+            await asyncio.sleep(30)
+
+    gateway = made(flask, native, shadow("/db"))
+    with serve(gateway) as url:
+        assert httpx.get(f"{url}/db").status_code == 500
+        assert settled(gateway, 1) == {"compared": 1}
+    (sample,) = samples(gateway)
+    assert "TimeoutError" in sample["native"]["error"]
 
 
 def test_one_traceback_is_written_for_many_that_are_alike() -> None:
