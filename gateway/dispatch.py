@@ -21,6 +21,8 @@ from gateway.inventory import route_path
 from gateway.observe import Exchange, Observer, notify
 from gateway.outgoing import WithoutBody, adding
 from gateway.routing import SAFE, Backend, Coverage, Match, Reason
+from gateway.shadow.effects import forget
+from gateway.shadow.kept import apart
 from gateway.state import request_state
 
 if TYPE_CHECKING:
@@ -129,7 +131,7 @@ class Dispatcher:
     async def _traced(self, tracing: Tracing, request: _Request) -> None:
         with tracing.around(dict(request.scope)) as (span, traced):
             request.trace_id = tracing.trace_id(span)
-            request.scope = traced
+            request.scope = request.began = traced
             try:
                 await self._admitted(request)
             finally:
@@ -158,9 +160,13 @@ class Dispatcher:
             state = {**scope.get("state", {}), "principal": principal}
             request.scope, request.receive = {**scope, "state": state}, receive
             request.principal = principal
+            if request.forced is not None:
+                forget()  # of the client's request, too, only what comes after the guard counts
             caller = NOBODY if principal is None else Caller(principal.id, principal.scopes)
             await self._known(request, caller)
 
+        if route is not None and route.mirroring is not None:
+            request.began = apart(scope)
         requires = route.requires if route is not None else frozenset[str]()
         asked = scope if self.flask is None else self.flask.for_guard(scope)
         refuse = adding(request.snapshot, _GUARDED, scope, request)
@@ -187,7 +193,7 @@ class Dispatcher:
         if match.forced is not None:
             # It doesn't follow the cutover: the other side will never have to answer it.
             return self._answer(request, decision)
-        kept = mirrors.keep(request.snapshot, route, request.scope, request.receive, request.sends)
+        kept = mirrors.keep(request.snapshot, route, request.began, request.receive, request.sends)
         if kept is None:
             return self._answer(request, decision)
         return self._mirrored(mirrors, request, decision, kept)
@@ -397,13 +403,16 @@ class Dispatcher:
 class _Request:
     """One request on its way, and what becomes of it; to the apps it is their `send`.
 
-    `scope` is what the client sent, `shown` what the apps may see of it. `forced` is the decision
-    on a mirrored request, which nobody decides about again. `served` is the match that has answered
-    in the end: Flask's middleware may lead to another one than `match`. `status` is 0 before the
-    answer's first byte. Calling it is no coroutine of its own: every message comes this way.
+    `scope` is what the client sent, `shown` what the apps may see of it, and `began` what a mirror
+    begins with: it is guarded again, so nothing that the guard has left in the state is there.
+    `forced` is the decision on a mirrored request, which nobody decides about again. `served` is
+    the match that has answered in the end: Flask's middleware may lead to another one than `match`.
+    `status` is 0 before the answer's first byte. Calling it is no coroutine of its own: every
+    message comes this way.
     """
 
     __slots__ = (
+        "began",
         "decision",
         "forced",
         "match",
@@ -429,7 +438,7 @@ class _Request:
     ) -> None:
         self.snapshot = snapshot
         self.match = self.served = match
-        self.scope = self.shown = scope
+        self.scope = self.shown = self.began = scope
         self.receive = receive
         self.sends = send
         self.forced = forced

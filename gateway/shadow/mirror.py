@@ -29,7 +29,7 @@ from gateway.cutover import Decision
 from gateway.exceptions import Handover, UseLegacy
 from gateway.routing import Backend, Match, Reason
 from gateway.shadow.effects import listen, recording
-from gateway.shadow.kept import Collecting, Kept, Unfit
+from gateway.shadow.kept import Collecting, Kept, Unfit, apart
 from gateway.shadow.steps import in_steps
 from gateway.shadow.writes import Undo
 from gateway.state import begin, mirrored
@@ -267,7 +267,7 @@ class Mirrors:
         begin(job.kept.state)
         again = job.kept.again()
         collecting = Collecting(again, job.mirroring.compare.max_body)
-        scope = dict(job.kept.scope)
+        scope = apart(job.kept.scope)
 
         def blocked(seconds: float) -> None:
             if side is Backend.NATIVE:

@@ -32,6 +32,7 @@ from sqlalchemy import create_engine, text
 
 from gateway import Gateway, UseLegacy, is_mirror, request_state
 from gateway.exceptions import ConfigError
+from tests.apps import guards
 from tests.functional.live import wait_until
 from tests.functional.servers import serve
 
@@ -185,6 +186,31 @@ def test_a_mirror_begins_with_the_state_that_its_request_began_with() -> None:
     (sample,) = samples(gateway)
     found = {each["path"]: each["native"] for each in sample["differences"]}
     assert found == {"$.who": None, "$.twice": False}
+
+
+@pytest.mark.parametrize("cutover", ["shadow", "live"])
+def test_a_mirror_is_guarded_as_its_request_was(cutover: str) -> None:
+    """What the guard does and leaves behind belongs to neither side."""
+    flask, native = Flask("legacy"), FastAPI(openapi_url=None)
+    flask.add_url_rule("/who", "who", lambda: {"who": "ann"})
+
+    @native.get("/who")
+    async def who(request: Request) -> Any:
+        request.state.greeted = True
+        return {"who": request.state.principal.id}
+
+    guards.FOUND.clear()
+    gateway = made(
+        flask, native,
+        {"path": "/who", "methods": ["GET"], "cutover": cutover, "auth": "shared", "noise": 100,
+         "side_effects": True},
+        auth={"dependency": "tests.apps.guards:introspected", "id": "sub"},
+    )  # fmt: skip
+    with serve(gateway) as url:
+        assert httpx.get(f"{url}/who").json() == {"who": "ann"}
+        assert settled(gateway, 1) == {"compared": 1}
+    assert [*guards.FOUND] == [set(), set(), set()]
+    assert verdicts(gateway) == {"equal": 1}
 
 
 def test_noise_is_learned_from_a_twin() -> None:
