@@ -106,6 +106,7 @@ class Dispatcher:
             else:
                 await self._traced(self.tracing, request)
         except UseLegacy:
+            broken = True
             message = f"{request.scope['path']}: UseLegacy, but legacy has no such route"
             logger.error(message)
             raise RuntimeError(message) from None
