@@ -156,6 +156,7 @@ class Mirrors:
             return None  # a CORS preflight: its route is that of the method which it asks for
         if snapshot.revision != self._revision:
             self._revision = snapshot.revision
+            self._stopped = False
             self.suspended.clear()
             self._bare.clear()
             try:
@@ -409,8 +410,12 @@ class Mirrors:
         }
 
     async def stop(self) -> None:
-        """End what is under way; what doesn't end soon is left behind."""
+        """End what is under way; what doesn't end soon is left behind.
+
+        With the next request it begins anew: some run a server again and again, in their tests.
+        """
         self._stopped = True
+        self._revision = ""
         if self._limiter is not None:
             self._limiter.total_tokens -= self._settings.in_flight
             self._limiter = None
@@ -419,6 +424,7 @@ class Mirrors:
             task.cancel()
         if running:
             await asyncio.wait(running, timeout=END_SECONDS)
+        self._running.clear()  # what was cancelled before its first step has never run
         self.verdicts.close()
 
 

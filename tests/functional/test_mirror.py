@@ -18,6 +18,7 @@ from contextvars import ContextVar
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Any
 
+import anyio.to_thread
 import httpx
 import pytest
 from blinker import Namespace
@@ -413,6 +414,56 @@ def test_no_more_than_so_many_at_a_time() -> None:
         assert gateway.mirrors.in_flight == 4
         assert outcomes(gateway) == {"busy": 46}
         assert settled(gateway, 50) == {"busy": 46, "timeout": 4}
+
+
+def test_mirrors_begin_anew_with_every_start_of_the_server() -> None:
+    flask, native = unruly()
+
+    @native.get("/threads")
+    async def threads() -> float:
+        return anyio.to_thread.current_default_thread_limiter().total_tokens
+
+    gateway = made(flask, native, shadow("/cancels"), shadow("/sleeps"))
+    for number in range(3):
+        with serve(gateway) as url, httpx.Client() as client:
+            client.get(f"{url}/cancels")
+            assert settled(gateway, number + 1) == {"compared": number + 1}
+            assert client.get(f"{url}/threads").json() == 44, "as many as ever, and one a mirror"
+            client.get(f"{url}/sleeps")
+            assert gateway.mirrors.in_flight == 1
+        assert gateway.mirrors.in_flight == 0
+
+
+def test_a_mirror_that_has_not_begun_ends_with_the_server() -> None:
+    gateway = made(*pair(), shadow("/same"))
+
+    async def served() -> int:
+        came: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+        up = asyncio.Event()
+
+        async def send(_: Any) -> None:
+            up.set()
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": b""}
+
+        scope = {
+            "type": "http", "method": "GET", "path": "/same", "raw_path": b"/same",
+            "query_string": b"", "root_path": "", "headers": [], "http_version": "1.1",
+            "scheme": "http", "server": ("test", 80), "client": ("test", 1),
+        }  # fmt: skip
+        lifespan = asyncio.create_task(gateway({"type": "lifespan", "state": {}}, came.get, send))
+        came.put_nowait({"type": "lifespan.startup"})
+        await up.wait()
+        await gateway(scope, receive, send)
+        began = gateway.mirrors.in_flight
+        await gateway.mirrors.stop()  # the loop has not run since
+        came.put_nowait({"type": "lifespan.shutdown"})
+        await lifespan
+        return began
+
+    assert asyncio.run(served()) == 1
+    assert gateway.mirrors.in_flight == 0
 
 
 def test_a_handler_that_never_answers_is_mirrored_no_more(
