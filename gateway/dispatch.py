@@ -123,6 +123,8 @@ class Dispatcher:
         route = match.route
         if route is not None and route.circuit is not None:
             self.breakers.note(route, decision, status, now)
+        if request.allowed is not None and request.allowed is not route:
+            self.breakers.forgo(request.allowed, now)
         if route is not None and route.guardrail is not None and self.guardrail is not None:
             self.guardrail.note(route, decision, status)
         self.tally.note(request.snapshot.table, match, decision, method, status, duration)
@@ -219,13 +221,15 @@ class Dispatcher:
         request.shown = _shown(snapshot, request.scope)
         native = decision.backend is Backend.NATIVE
         route = match.route
-        if native and route is not None and route.circuit is not None:
-            native = self.breakers.allows(route, time.perf_counter())
-            if not native:
-                decision = replace(decision, backend=Backend.LEGACY, reason=Reason.CIRCUIT_OPEN)
         if native and route is not None and route.guardrail is not None and self._tripped(route):
             native = False
             decision = replace(decision, backend=Backend.LEGACY, reason=Reason.OVERRIDE)
+        if native and route is not None and route.circuit is not None:
+            native = self.breakers.allows(route, time.perf_counter())
+            if native:
+                request.allowed = route
+            else:
+                decision = replace(decision, backend=Backend.LEGACY, reason=Reason.CIRCUIT_OPEN)
         request.decision = decision
         flask = self.flask
         if not native or not (flask is None or flask.idle or not self._inherits(request, match)):
@@ -407,12 +411,14 @@ class _Request:
     `scope` is what the client sent, `shown` what the apps may see of it, and `began` what a mirror
     begins with: it is guarded again, so nothing that the guard has left in the state is there.
     `forced` is the decision on a mirrored request, which nobody decides about again. `served` is
-    the match that has answered in the end: Flask's middleware may lead to another one than `match`.
+    the match that has answered in the end: Flask's middleware may lead to another one than `match`,
+    and away from the route whose circuit has `allowed` native.
     `status` is 0 before the answer's first byte. Calling it is no coroutine of its own: every
     message comes this way.
     """
 
     __slots__ = (
+        "allowed",
         "began",
         "decision",
         "forced",
@@ -445,6 +451,7 @@ class _Request:
         self.forced = forced
         self.decision = _GUARDED  # until somebody has decided
         self.principal: Principal | None = None
+        self.allowed: Route | None = None
         self.status = 0
         self.trace_id: str | None = None
 
