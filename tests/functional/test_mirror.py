@@ -406,6 +406,29 @@ def test_whatever_the_mirrored_side_does_the_client_gets_its_answer(
     assert "hunter2" not in str(samples(gateway))
 
 
+@pytest.mark.parametrize("ended", [SystemExit, KeyboardInterrupt])
+def test_a_mirrored_handler_below_middleware_ends_no_server(ended: type[BaseException]) -> None:
+    """BaseHTTPMiddleware runs it in another task, from where these stop the event loop."""
+    flask, native = Flask("legacy"), FastAPI(openapi_url=None)
+    flask.add_url_rule("/exits", "exits", lambda: "fine")
+
+    @native.middleware("http")
+    async def passing(request: Request, go_on: Any) -> Any:
+        return await go_on(request)
+
+    @native.get("/exits")
+    def exits() -> None:
+        raise ended
+
+    gateway = made(flask, native, shadow("/exits"))
+    with serve(gateway) as url:
+        for number in range(3):
+            assert httpx.get(f"{url}/exits").text == "fine"
+            assert settled(gateway, number + 1) == {"compared": number + 1}
+    (sample,) = samples(gateway)
+    assert ended.__name__ in sample["native"]["error"]
+
+
 def test_no_more_than_so_many_at_a_time() -> None:
     gateway = made(*unruly(), shadow("/sleeps"))
     with serve(gateway) as url, httpx.Client() as client:
