@@ -276,8 +276,11 @@ class Mirrors:
 
         error: BaseException | None = None
         try:
-            run = self._rerun(job.snapshot, job.match, _MIRRORED[side], scope, again, collecting)
+            decision = _MIRRORED[side]
+            run = partial(self._rerun, job.snapshot, job.match, decision, scope, again, collecting)
             await self._bounded(job.mirroring.writes, run, blocked)
+        except Unfit:
+            raise
         except _Late:
             if not collecting.answer.complete:
                 self._hangs(job.route)
@@ -314,16 +317,20 @@ class Mirrors:
                     raise
 
     async def _bounded(
-        self, writes: WritesConfig | None, run: Awaitable[None], blocked: Callable[[float], None]
+        self,
+        writes: WritesConfig | None,
+        run: Callable[[], Awaitable[None]],
+        blocked: Callable[[float], None],
     ) -> None:
-        """Await it for so long, or until its writes can be undone. Raises _Late."""
+        """Await it for so long, or until its writes can be undone. Raises _Late, and Unfit."""
         if writes is None:
             timeout = asyncio.timeout(None)
             try:
                 async with timeout:
                     # A timer is dear, and many a handler never waits for anything.
                     until = asyncio.get_running_loop().time() + self._settings.timeout
-                    await in_steps(run, BLOCK_SECONDS, blocked, partial(timeout.reschedule, until))
+                    limit = partial(timeout.reschedule, until)
+                    await in_steps(run(), BLOCK_SECONDS, blocked, limit)
             except TimeoutError:
                 if timeout.expired():
                     raise _Late from None
@@ -331,8 +338,12 @@ class Mirrors:
             return
         # No timeout: the thread of a `def` handler goes on, and would write after the end.
         async with AsyncExitStack() as stack:
-            await self._undoing(writes).enter(stack)
-            await in_steps(run, BLOCK_SECONDS, blocked)
+            try:
+                await self._undoing(writes).enter(stack)
+            except Exception:
+                logger.exception("a request that writes is not mirrored: nothing would undo it")
+                raise Unfit("unready") from None
+            await in_steps(run(), BLOCK_SECONDS, blocked)
 
     def _undoing(self, writes: WritesConfig) -> Undo:
         found = self._undo.get(writes)

@@ -1072,6 +1072,33 @@ def test_an_undo_waits_for_a_handler_that_takes_its_time(
     assert bank.rows() == [("legacy", 1)]
 
 
+BROKEN = threading.Event()
+
+
+@contextlib.contextmanager
+def undoing() -> Iterator[None]:
+    if BROKEN.is_set():
+        raise ConnectionError("no database")
+    yield
+
+
+def test_an_undo_that_cannot_begin_is_not_what_native_has_answered() -> None:
+    flask, native = Flask("legacy"), FastAPI(openapi_url=None)
+    flask.add_url_rule("/w", "w", lambda: {"a": 1}, methods=["POST"])
+    native.add_api_route("/w", lambda: {"a": 1}, methods=["POST"])
+    here = "tests.functional.test_mirror"
+    writes = {"rollback": f"{here}:undoing", "probe": f"{here}:nothing_written"}
+    gateway = made(flask, native, shadow("/w", methods=["POST"], auth="none", writes=writes))
+    BROKEN.clear()
+    with serve(gateway) as url:
+        httpx.post(f"{url}/w")
+        assert settled(gateway, 1) == {"compared": 1}
+        BROKEN.set()
+        httpx.post(f"{url}/w")
+        assert settled(gateway, 2) == {"compared": 1, "unready": 1}
+    assert verdicts(gateway) == {"equal": 1}
+
+
 def nothing_to_undo() -> Any:
     return contextlib.nullcontext()
 
