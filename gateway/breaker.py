@@ -126,6 +126,10 @@ class Breakers:
         if breaker.state is not before:
             logger.warning("the circuit of %s is %s now", route.id, breaker.state.value)
 
+    def forgo(self, route: Route, now: float) -> None:
+        """Take back that a request is allowed: it has become one of another route."""
+        self._of(route).note(None, now)
+
     def states(self) -> dict[str, str]:
         """Return the routes whose circuit isn't closed, with its state."""
         return {

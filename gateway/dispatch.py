@@ -21,6 +21,8 @@ from gateway.inventory import route_path
 from gateway.observe import Exchange, Observer, notify
 from gateway.outgoing import WithoutBody, adding
 from gateway.routing import SAFE, Backend, Coverage, Match, Reason
+from gateway.shadow.effects import forget
+from gateway.shadow.kept import apart
 from gateway.state import request_state
 
 if TYPE_CHECKING:
@@ -96,8 +98,12 @@ class Dispatcher:
         """
         request = _Request(snapshot, match, scope, receive, send, decision)
         await self._admitted(request)
-        if request.error is not None:
-            raise request.error
+        error, request.error = request.error, None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error  # its frames lead back here
 
     # -- observe ------------------------------------------------------------------------------
 
@@ -110,6 +116,7 @@ class Dispatcher:
             else:
                 await self._traced(self.tracing, request)
         except UseLegacy:
+            broken = True
             message = f"{request.scope['path']}: UseLegacy, but legacy has no such route"
             logger.error(message)
             raise RuntimeError(message) from None
@@ -126,6 +133,8 @@ class Dispatcher:
         route = match.route
         if route is not None and route.circuit is not None:
             self.breakers.note(route, decision, status, now)
+        if request.allowed is not None and request.allowed is not route:
+            self.breakers.forgo(request.allowed, now)
         if route is not None and route.guardrail is not None and self.guardrail is not None:
             self.guardrail.note(route, decision, status)
         self.tally.note(request.snapshot.table, match, decision, method, status, duration)
@@ -135,7 +144,7 @@ class Dispatcher:
     async def _traced(self, tracing: Tracing, request: _Request) -> None:
         with tracing.around(dict(request.scope)) as (span, traced):
             request.trace_id = tracing.trace_id(span)
-            request.scope = traced
+            request.scope = request.began = traced
             try:
                 await self._admitted(request)
             finally:
@@ -164,9 +173,13 @@ class Dispatcher:
             state = {**scope.get("state", {}), "principal": principal}
             request.scope, request.receive = {**scope, "state": state}, receive
             request.principal = principal
+            if request.forced is not None:
+                forget()  # of the client's request, too, only what comes after the guard counts
             caller = NOBODY if principal is None else Caller(principal.id, principal.scopes)
             await self._known(request, caller)
 
+        if route is not None and route.mirroring is not None:
+            request.began = apart(scope)
         requires = route.requires if route is not None else frozenset[str]()
         asked = scope if self.flask is None else self.flask.for_guard(scope)
         refuse = adding(request.snapshot, _GUARDED, scope, request)
@@ -193,7 +206,7 @@ class Dispatcher:
         if match.forced is not None:
             # It doesn't follow the cutover: the other side will never have to answer it.
             return self._answer(request, decision)
-        kept = mirrors.keep(request.snapshot, route, request.scope, request.receive, request.sends)
+        kept = mirrors.keep(request.snapshot, route, request.began, request.receive, request.sends)
         if kept is None:
             return self._answer(request, decision)
         return self._mirrored(mirrors, request, decision, kept)
@@ -203,28 +216,31 @@ class Dispatcher:
     ) -> None:
         """Serve, and then let the other side answer as well, which nobody waits for."""
         request.receive, request.sends = kept.receive, kept.send
+        error: Exception | None = None
         try:
             await self._answer(request, decision)
-        except Exception as error:
-            kept.error = error
+        except Exception as raised:
+            error = raised
             raise
         finally:
-            kept.error = kept.error or request.error
-            request.error = None
-            mirrors.begin(request.snapshot, request.match, kept, request.decision)
+            error, request.error = error or request.error, None
+            mirrors.begin(request.snapshot, request.match, kept, request.decision, error)
+            del error  # its frames lead back here: no circle shall keep them alive
 
     def _answer(self, request: _Request, decision: Decision) -> Awaitable[None]:
         snapshot, match = request.snapshot, request.match
         request.shown = _shown(snapshot, request.scope)
         native = decision.backend is Backend.NATIVE
         route = match.route
-        if native and route is not None and route.circuit is not None:
-            native = self.breakers.allows(route, time.perf_counter())
-            if not native:
-                decision = replace(decision, backend=Backend.LEGACY, reason=Reason.CIRCUIT_OPEN)
         if native and route is not None and route.guardrail is not None and self._tripped(route):
             native = False
             decision = replace(decision, backend=Backend.LEGACY, reason=Reason.OVERRIDE)
+        if native and route is not None and route.circuit is not None:
+            native = self.breakers.allows(route, time.perf_counter())
+            if native:
+                request.allowed = route
+            else:
+                decision = replace(decision, backend=Backend.LEGACY, reason=Reason.CIRCUIT_OPEN)
         request.decision = decision
         flask = self.flask
         if not native or not (flask is None or flask.idle or not self._inherits(request, match)):
@@ -404,14 +420,18 @@ class Dispatcher:
 class _Request:
     """One request on its way, and what becomes of it; to the apps it is their `send`.
 
-    `scope` is what the client sent, `shown` what the apps may see of it. `forced` is the decision
-    on a mirrored request, which nobody decides about again. `served` is the match that has answered
-    in the end: Flask's middleware may lead to another one than `match`. `status` is 0 before the
-    answer's first byte. `error` is what native has raised inside Flask, which has answered for it.
-    Calling it is no coroutine of its own: every message comes this way.
+    `scope` is what the client sent, `shown` what the apps may see of it, and `began` what a mirror
+    begins with: it is guarded again, so nothing that the guard has left in the state is there.
+    `forced` is the decision on a mirrored request, which nobody decides about again. `served` is
+    the match that has answered in the end: Flask's middleware may lead to another one than `match`,
+    and away from the route whose circuit has `allowed` native. `status` is 0 before the answer's
+    first byte. `error` is what native has raised inside Flask, which has answered for it. Calling
+    it is no coroutine of its own: every message comes this way.
     """
 
     __slots__ = (
+        "allowed",
+        "began",
         "decision",
         "error",
         "forced",
@@ -438,12 +458,13 @@ class _Request:
     ) -> None:
         self.snapshot = snapshot
         self.match = self.served = match
-        self.scope = self.shown = scope
+        self.scope = self.shown = self.began = scope
         self.receive = receive
         self.sends = send
         self.forced = forced
         self.decision = _GUARDED  # until somebody has decided
         self.principal: Principal | None = None
+        self.allowed: Route | None = None
         self.status = 0
         self.error: Exception | None = None
         self.trace_id: str | None = None

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from gateway.routing import RouteTable
 
 
+_SAMPLE = frozenset({"method", "path", "query", "more"})
+_ESSENCE = frozenset({"status", "bytes", "error"})
+_DIFFERENCE = frozenset({"path", "legacy", "native", "kind", "note"})
+
+
 @dataclass(slots=True)
 class Counts:
     """What all workers have counted since each of them started, by the id of a route."""
@@ -74,12 +79,28 @@ def counts(parts: Sequence[Part]) -> Counts:
 
 
 async def look(control: Control) -> tuple[dict[str, Any], dict[str, Any], str]:
-    """Return samples and noise from the store, and how it is: one that is down has neither."""
+    """Return samples and noise from the store, and how it is: one that is down has neither.
+
+    What another version has written otherwise is left out.
+    """
     try:
         samples, noise = await control.documents(DIFFS, NOISE)
     except StoreDown:
         return {}, {}, "down"
-    return samples, noise, "ok"
+    return {key: each for key, each in samples.items() if _is_sample(each)}, noise, "ok"
+
+
+def _is_sample(document: Any) -> bool:
+    try:
+        return (
+            document.keys() >= _SAMPLE
+            and isinstance(document["route"], str)
+            and isinstance(document["at"], int | float)
+            and all(document[side].keys() >= _ESSENCE for side in ("legacy", "native"))
+            and all(each.keys() >= _DIFFERENCE for each in document["differences"])
+        )
+    except (AttributeError, KeyError, TypeError):
+        return False
 
 
 def wanted(route: str | None, table: RouteTable) -> frozenset[str] | None:

@@ -87,6 +87,8 @@ def duration(option: str, text: str | None) -> float | None:
         seconds = float(parse_duration(text))
     except ValueError as error:
         fail(f"{option}: {error}")
+    if not seconds:
+        fail(f"{option} {text!r} is no time at all: write for instance 30m")
     if seconds > _LONGEST_SECONDS:
         fail(f"{option} {text!r} is above a year: leave it out, and there is no limit")
     return seconds

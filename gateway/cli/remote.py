@@ -120,7 +120,7 @@ class Remote:
 
     def diffs(self, limit: int, route: str | None, since: float | None) -> dict[str, Any]:
         """Ask what mirrors have found."""
-        query = _query(limit, route) + (f"&since={since}" if since is not None else "")
+        query = _query(limit, route) + (f"&since={since:f}" if since is not None else "")
         return self._ask(Diffs, "GET", f"/diffs{query}", refused=2)
 
     def _ask(

@@ -14,6 +14,7 @@ from starlette.routing import Match, NoMatchFound
 
 from gateway.native.candidate import Candidate, Nested, Ref, Transparent, get_route_path
 from gateway.native.table import Selection, Table
+from gateway.state import is_mirror
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
@@ -140,11 +141,25 @@ class Entry(Transparent):
         if scope.get("route") is self:
             # Some versions of Starlette's router put the matched route there.
             scope["route"] = candidate.top
-        return candidate.run(scope, receive, send)
+        running = candidate.run(scope, receive, send)
+        return _without_exit(running) if is_mirror() else running
 
     def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
         """Raise NoMatchFound: the entry has no path of its own."""
         raise NoMatchFound(name, path_params)
+
+
+async def _without_exit(running: Coroutine[Any, Any, None]) -> None:
+    """Run a mirrored route, whose end must not be the server's.
+
+    asyncio lets these two stop the event loop from any task, and middleware (Starlette's
+    BaseHTTPMiddleware) runs the route in one of its own, where nobody outside can catch them.
+    """
+    try:
+        await running
+    except (SystemExit, KeyboardInterrupt) as error:
+        message = f"the mirrored handler raised {type(error).__name__}"
+        raise RuntimeError(message) from error
 
 
 def outermost(ref: Ref) -> Candidate:

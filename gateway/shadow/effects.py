@@ -75,6 +75,13 @@ def note(kind: str, what: str) -> None:
         found.add((kind, what))
 
 
+def forget() -> None:
+    """Forget what was recorded so far, if somebody records."""
+    found = recording.get()
+    if found is not None:
+        found.clear()
+
+
 def differing(legacy: Recording, native: Recording, ignore: Iterable[str]) -> list[Difference]:
     """Return what one side did and the other didn't; `ignore` are shell patterns of effects."""
     ignored = tuple(ignore)

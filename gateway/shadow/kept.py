@@ -96,6 +96,14 @@ def _has_body(headers: Mapping[bytes, bytes]) -> bool:
     return b"transfer-encoding" in headers or headers.get(b"content-length", b"").strip(b"0") != b""
 
 
+def apart(scope: Scope) -> Scope:
+    """Return a copy that isn't changed with the scope: apps change headers and state in place."""
+    copy: Scope = {**scope, "headers": list(scope["headers"])}
+    if "state" in scope:
+        copy["state"] = dict(scope["state"])
+    return copy
+
+
 class Kept:
     """One request on its way to the side that answers the client, and that side's answer.
 
@@ -113,20 +121,16 @@ class Kept:
         "answer",
         "context",
         "effects",
-        "error",
         "scope",
         "state",
         "whole",
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, length: int) -> None:
-        # Middleware may change the headers in place.
-        self.scope: Scope = {**scope, "headers": list(scope["headers"])}
+        self.scope = apart(scope)
         self.state = dict(request_state())
         self.context: Context = copy_context()
         self.answer = Collected(length)
-        self.error: BaseException | None = None
-        """What the side that answers has raised."""
         self.effects: Recording | None = None
         """What the side that answers does besides; None where nobody wants to know."""
         self.whole = False

@@ -29,7 +29,7 @@ from gateway.cutover import Decision
 from gateway.exceptions import Handover, UseLegacy
 from gateway.routing import Backend, Match, Reason
 from gateway.shadow.effects import listen, recording
-from gateway.shadow.kept import Collecting, Kept, Unfit
+from gateway.shadow.kept import Collecting, Kept, Unfit, apart
 from gateway.shadow.steps import in_steps
 from gateway.shadow.writes import Undo
 from gateway.state import begin, mirrored
@@ -86,12 +86,12 @@ class Rerun(Protocol):
         ...
 
 
-class _Hangs(Exception):
-    """A mirrored side hasn't answered in time."""
+class _Late(Exception):
+    """The mirrored side has had its time."""
 
 
 class _Job(NamedTuple):
-    """One request to mirror: what was kept of it, and which side has answered the client."""
+    """One request to mirror: what was kept of it, which side has answered, what that has raised."""
 
     snapshot: Snapshot
     match: Match
@@ -99,6 +99,7 @@ class _Job(NamedTuple):
     mirroring: Mirroring
     kept: Kept
     served: Backend
+    error: BaseException | None
 
 
 class Mirrors:
@@ -155,6 +156,7 @@ class Mirrors:
             return None  # a CORS preflight: its route is that of the method which it asks for
         if snapshot.revision != self._revision:
             self._revision = snapshot.revision
+            self._stopped = False
             self.suspended.clear()
             self._bare.clear()
             try:
@@ -189,8 +191,15 @@ class Mirrors:
             self._limiter = anyio.to_thread.current_default_thread_limiter()
             self._limiter.total_tokens += self._settings.in_flight
 
-    def begin(self, snapshot: Snapshot, match: Match, kept: Kept, served: Decision) -> None:
-        """Send the mirror on its way; the client has its answer."""
+    def begin(
+        self,
+        snapshot: Snapshot,
+        match: Match,
+        kept: Kept,
+        served: Decision,
+        error: BaseException | None = None,
+    ) -> None:
+        """Send the mirror on its way; the client has its answer, or `error` was raised."""
         route = match.route
         if route is None or route.mirroring is None:
             return
@@ -202,9 +211,8 @@ class Mirrors:
         if why is not None:
             self._count(route, why)
             return
-        job = _Job(
-            snapshot, self._bared(match, route), route, route.mirroring, kept, served.backend
-        )
+        bare, mirroring = self._bared(match, route), route.mirroring
+        job = _Job(snapshot, bare, route, mirroring, kept, served.backend, error)
         task = asyncio.get_running_loop().create_task(
             self._mirror(job), name="gateway-mirror", context=kept.context
         )
@@ -239,8 +247,7 @@ class Mirrors:
 
     async def _compare(self, job: _Job) -> None:
         kept, mirroring = job.kept, job.mirroring
-        first = kept.answer.answer(kept.error)
-        kept.error = None  # its frames lead back here: no circle shall keep them alive
+        first = kept.answer.answer(job.error)
         other = Backend.NATIVE if job.served is Backend.LEGACY else Backend.LEGACY
         effects = _recorded(kept)
         second = await self._ask(job, other)
@@ -261,7 +268,7 @@ class Mirrors:
         begin(job.kept.state)
         again = job.kept.again()
         collecting = Collecting(again, job.mirroring.compare.max_body)
-        scope = dict(job.kept.scope)
+        scope = apart(job.kept.scope)
 
         def blocked(seconds: float) -> None:
             if side is Backend.NATIVE:
@@ -269,24 +276,25 @@ class Mirrors:
 
         error: BaseException | None = None
         try:
-            run = self._rerun(job.snapshot, job.match, _MIRRORED[side], scope, again, collecting)
+            decision = _MIRRORED[side]
+            run = partial(self._rerun, job.snapshot, job.match, decision, scope, again, collecting)
             await self._bounded(job.mirroring.writes, run, blocked)
-        except _Hangs:
+        except Unfit:
+            raise
+        except _Late:
             if not collecting.answer.complete:
                 self._hangs(job.route)
                 raise Unfit("timeout") from None
         except (UseLegacy, Handover) as other:
             why = "use_legacy" if isinstance(other, UseLegacy) else "strayed"
             raise Unfit(why) from None
-        except asyncio.CancelledError as cancelled:
-            task = asyncio.current_task()
-            if self._stopped or task is None:
+        except BaseException as raised:
+            # Not even SystemExit may end the server. Cancelled: the handler did that to itself.
+            if self._stopped and isinstance(raised, asyncio.CancelledError):
                 raise
-            task.uncancel()  # the handler did that to itself
-            error = cancelled
-        except BaseException as raised:  # noqa: BLE001 - not even SystemExit may end the server
             error = raised
         try:
+            await self._uncancelled()
             if collecting.answer.why is not None:
                 raise Unfit(collecting.answer.why)
             if not collecting.answer.complete and error is None:
@@ -297,26 +305,45 @@ class Mirrors:
         finally:
             del error  # its frames lead back here
 
+    async def _uncancelled(self) -> None:
+        """Take back what a handler has done to the task that it ran in: the next wait would end."""
+        task = asyncio.current_task()
+        while task is not None and task.cancelling() and not self._stopped:
+            task.uncancel()
+            try:
+                await asyncio.sleep(0)
+            except asyncio.CancelledError:
+                if self._stopped:
+                    raise
+
     async def _bounded(
-        self, writes: WritesConfig | None, run: Awaitable[None], blocked: Callable[[float], None]
+        self,
+        writes: WritesConfig | None,
+        run: Callable[[], Awaitable[None]],
+        blocked: Callable[[float], None],
     ) -> None:
-        """Await it for so long, or until its writes can be undone. Raises _Hangs."""
+        """Await it for so long, or until its writes can be undone. Raises _Late, and Unfit."""
         if writes is None:
             timeout = asyncio.timeout(None)
-            # A timer is dear, and many a handler never waits for anything.
-            until = asyncio.get_running_loop().time() + self._settings.timeout
             try:
                 async with timeout:
-                    await in_steps(run, BLOCK_SECONDS, blocked, partial(timeout.reschedule, until))
+                    # A timer is dear, and many a handler never waits for anything.
+                    until = asyncio.get_running_loop().time() + self._settings.timeout
+                    limit = partial(timeout.reschedule, until)
+                    await in_steps(run(), BLOCK_SECONDS, blocked, limit)
             except TimeoutError:
                 if timeout.expired():
-                    raise _Hangs from None
-                raise  # the handler's own
+                    raise _Late from None
+                raise  # the handler's own: its database was late, for instance
             return
         # No timeout: the thread of a `def` handler goes on, and would write after the end.
         async with AsyncExitStack() as stack:
-            await self._undoing(writes).enter(stack)
-            await in_steps(run, BLOCK_SECONDS, blocked)
+            try:
+                await self._undoing(writes).enter(stack)
+            except Exception:
+                logger.exception("a request that writes is not mirrored: nothing would undo it")
+                raise Unfit("unready") from None
+            await in_steps(run(), BLOCK_SECONDS, blocked)
 
     def _undoing(self, writes: WritesConfig) -> Undo:
         found = self._undo.get(writes)
@@ -394,8 +421,12 @@ class Mirrors:
         }
 
     async def stop(self) -> None:
-        """End what is under way; what doesn't end soon is left behind."""
+        """End what is under way; what doesn't end soon is left behind.
+
+        With the next request it begins anew: some run a server again and again, in their tests.
+        """
         self._stopped = True
+        self._revision = ""
         if self._limiter is not None:
             self._limiter.total_tokens -= self._settings.in_flight
             self._limiter = None
@@ -404,6 +435,7 @@ class Mirrors:
             task.cancel()
         if running:
             await asyncio.wait(running, timeout=END_SECONDS)
+        self._running.clear()  # what was cancelled before its first step has never run
         self.verdicts.close()
 
 

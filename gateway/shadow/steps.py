@@ -36,13 +36,14 @@ def in_steps(
             result: T = end.value
             return result
         finally:
+            error = None  # its frames lead back here: no circle shall keep them alive
             took = time.perf_counter() - began
             if took > limit:
                 blocked(took)
         if first:
             first = False
             waits()
-        value, error = None, None
+        value = None
         try:
             value = yield waits_for
         except GeneratorExit:
@@ -50,3 +51,4 @@ def in_steps(
             raise
         except BaseException as raised:  # noqa: BLE001 - it is the coroutine's to deal with
             error = raised
+        del waits_for  # a future that has failed leads to its error, and that one back here

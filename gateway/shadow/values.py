@@ -39,8 +39,13 @@ _NAMES = {
 }
 
 
-#: A number that may be 0 or 1: as it stands, or with an exponent.
-_LIKE_A_WORD = re.compile(rb"(?:^|[\s\[:,-])[01](?:\.0*)?(?:$|[\s\],}])|\d[eE][+-]?\d")
+#: A number that may be 0 or 1: as it stands, rounded (2**-54 is that close to them), or with an
+#: exponent.
+_LIKE_A_WORD = re.compile(rb"(?:^|[\s\[:,-])[01](?:\.(?:0*|\d{16,}))?(?:$|[\s\],}])|\d[eE][+-]?\d")
+#: Every digit as a 0, to find many of them in a row in a tenth of the time of a pattern.
+_DIGITS_AS_0 = bytes(ord("0") if chr(each).isdecimal() else each for each in range(256))
+#: So many digits may be an integer beyond 64 bits, which orjson reads as a float.
+_LONG = b"0" * 19
 
 
 class NotJson(ValueError):
@@ -54,7 +59,8 @@ def read(body: bytes) -> Any:
     """
     try:
         # It takes a third of the time, and is stricter: whatever it refuses is read once more.
-        return orjson.loads(body)
+        if _LONG not in body.translate(_DIGITS_AS_0):
+            return orjson.loads(body)
     except orjson.JSONDecodeError:
         pass
     try:

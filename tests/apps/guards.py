@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
+from blinker import signal
 from fastapi import Body, Depends, HTTPException, Request
 from fastapi.security import HTTPBearer
 
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 
 #: What happened, for the tests to look at.
 LOG: list[str] = []
+#: What `introspected` has found in the state of each request.
+FOUND: list[set[str]] = []
+
+asked = signal("token-introspected")
 
 CALLERS = {
     "ann": {"sub": "ann", "scope": "items:read items:write"},
@@ -53,6 +58,15 @@ async def by_bearer(
 ) -> HTTPAuthorizationCredentials | None:
     """A security scheme of FastAPI's own; nobody is let in as nobody."""
     return credentials  # type: ignore[no-any-return]
+
+
+async def introspected(request: Request) -> dict[str, str]:
+    """Does something that is seen from outside, and leaves something behind."""
+    names = ("greeted", "principal", "token")
+    FOUND.append({name for name in names if hasattr(request.state, name)})
+    request.state.token = "introspected"
+    asked.send()
+    return {"sub": "ann"}
 
 
 async def signed(request: Request) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from gateway.store import open_store
 from gateway.store.sqlite import SqliteStore
 from tests.functional.live import CONFIG as CONFIG_OF_LIVE
 from tests.functional.live import TOKEN, Server, server, wait_until
@@ -298,6 +299,37 @@ def test_only_what_differed_lately_counts_where_it_is_asked_for(
     wrong = gateway(running, "diffs", "--since", "10", *place)
     assert wrong.returncode == 2
     assert "--since '10' has no unit" in wrong.stderr
+
+
+@pytest.mark.parametrize("where", ["--url", "--config"])
+def test_the_shortest_time_is_a_time(running: Server, where: str) -> None:
+    place = [where, running.url if where == "--url" else "gateway.yaml"]
+    done = gateway(running, "diffs", "--since", "0.01ms", *place)
+    assert (done.returncode, done.stderr) == (0, "")
+    done = gateway(running, "diffs", "--since", "0s", *place)
+    assert done.returncode == 2, "else a typo finds that nothing differs"
+
+
+@pytest.mark.parametrize("words", [(), ("--since", "1h"), ("--json",), ("--html", "odd.html")])
+def test_what_another_version_has_written_is_left_out(
+    running: Server, words: tuple[str, ...]
+) -> None:
+    """While a server is updated, both versions share the store; samples stay for a week."""
+    store = open_store((running.folder / "state").read_text(), running.folder)
+    whole = next(iter(store.documents("diffs").values()))
+    odd: dict[str, Any] = {f"odd {key}": {**whole, key: None} for key in ("at", "route", "legacy")}
+    odd |= {f"less {key}": {k: v for k, v in whole.items() if k != key} for key in whole}
+    odd |= {"text": {**whole, "at": "today"}, "list": [1], "old": {**whole, "differences": [{}]}}
+    before = running.ask("GET", "/diffs").json()["samples"]
+    store.put("diffs", odd, 60)
+    try:
+        assert running.ask("GET", "/diffs").json()["samples"] == before
+        for place in (("--url", running.url), ("--config", "gateway.yaml")):
+            done = gateway(running, "diffs", *words, *place)
+            assert (done.returncode, done.stderr) == (1, "")
+    finally:
+        store.remove("diffs", odd.keys())
+        store.close()
 
 
 # -- secrets ------------------------------------------------------------------------------------

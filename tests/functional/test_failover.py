@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
 pytestmark = pytest.mark.network
 
 HOOKS = ("skip", "inherit")
@@ -292,6 +294,28 @@ def test_the_circuit_opens_probes_and_closes(hooks: str) -> None:
         time.sleep(1.1)
         assert [client.get("/flaky").text for _ in range(4)] == ['"native"'] * 4
         assert client.get("/good").text == '"native"'
+
+
+def test_a_probe_that_becomes_another_request_gives_its_place_back() -> None:
+    """Else the circuit would wait for its outcome, and leave the route to legacy for ever."""
+    shop = Shop()
+    inner = shop.flask.wsgi_app
+
+    def moving(environ: WSGIEnvironment, start: StartResponse) -> Any:
+        if environ["QUERY_STRING"] == "moved":
+            environ["PATH_INFO"] = "/good"
+        return inner(environ, start)
+
+    shop.flask.wsgi_app = moving  # type: ignore[method-assign, assignment]
+    circuit = {"requests": 2, "open": "300ms", "probes": 1}
+    with running(shop, "inherit", failover=True, circuit=circuit) as client:
+        shop.fail.set()
+        for _ in range(3):
+            client.get("/flaky")
+        shop.fail.clear()
+        time.sleep(0.4)
+        client.get("/flaky?moved")
+        assert [client.get("/flaky").text for _ in range(2)] == ['"native"'] * 2
 
 
 def test_a_circuit_without_failover_counts_what_clients_see() -> None:

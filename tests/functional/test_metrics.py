@@ -19,7 +19,7 @@ from fastapi import FastAPI, HTTPException
 from flask import Flask
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway import Gateway
+from gateway import Gateway, UseLegacy
 from gateway.observe.metrics import METRICS
 from gateway.observe.tally import BOUNDS, Line, Tally, Totals, percentile, totals
 from gateway.observe.workers import MOST_ENDED, Workers
@@ -102,6 +102,24 @@ def test_every_request_is_counted_once_by_route_side_and_reason(
     values = {value for _, labels in samples(text) for _, value in labels}
     for odd in ("abc", "odd", "x/y", "SEARCH", "404"):
         assert not [v for v in values if odd in v], "labels hold templates, never what came"
+
+
+def test_use_legacy_without_a_legacy_route_is_counted_as_the_500_that_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GATEWAY_ADMIN_TOKEN", TOKEN)
+    flask, native = Flask("legacy"), FastAPI()
+
+    @native.get("/only")
+    async def only() -> None:
+        raise UseLegacy
+
+    config = {"version": 1, "admin": {"token_env": "GATEWAY_ADMIN_TOKEN"}}
+    with serve(Gateway(flask, native, config, verify_lock=False)) as url:
+        assert httpx.get(f"{url}/only").status_code == 500
+        text = httpx.get(f"{url}/-/metrics", headers=RIGHT).text
+    found = counted(text, "gateway_requests_total", "route", "backend", "status")
+    assert found == {("/only", "native", "5xx"): 1}
 
 
 def test_every_metric_is_described_and_none_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import http.client
 import logging
 import random
@@ -12,10 +13,12 @@ import sqlite3
 import threading
 import time
 import urllib.request
+import weakref
 from contextvars import ContextVar
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Any
 
+import anyio.to_thread
 import httpx
 import pytest
 from blinker import Namespace
@@ -30,6 +33,7 @@ from sqlalchemy import create_engine, text
 
 from gateway import Gateway, UseLegacy, is_mirror, request_state
 from gateway.exceptions import ConfigError
+from tests.apps import guards
 from tests.functional.live import wait_until
 from tests.functional.servers import serve
 
@@ -185,6 +189,31 @@ def test_a_mirror_begins_with_the_state_that_its_request_began_with() -> None:
     assert found == {"$.who": None, "$.twice": False}
 
 
+@pytest.mark.parametrize("cutover", ["shadow", "live"])
+def test_a_mirror_is_guarded_as_its_request_was(cutover: str) -> None:
+    """What the guard does and leaves behind belongs to neither side."""
+    flask, native = Flask("legacy"), FastAPI(openapi_url=None)
+    flask.add_url_rule("/who", "who", lambda: {"who": "ann"})
+
+    @native.get("/who")
+    async def who(request: Request) -> Any:
+        request.state.greeted = True
+        return {"who": request.state.principal.id}
+
+    guards.FOUND.clear()
+    gateway = made(
+        flask, native,
+        {"path": "/who", "methods": ["GET"], "cutover": cutover, "auth": "shared", "noise": 100,
+         "side_effects": True},
+        auth={"dependency": "tests.apps.guards:introspected", "id": "sub"},
+    )  # fmt: skip
+    with serve(gateway) as url:
+        assert httpx.get(f"{url}/who").json() == {"who": "ann"}
+        assert settled(gateway, 1) == {"compared": 1}
+    assert [*guards.FOUND] == [set(), set(), set()]
+    assert verdicts(gateway) == {"equal": 1}
+
+
 def test_noise_is_learned_from_a_twin() -> None:
     flask, native = Flask("legacy"), FastAPI(openapi_url=None)
     ticks = iter(range(10**6))
@@ -265,8 +294,8 @@ def test_a_canary_is_mirrored_where_it_says_so() -> None:
 
 def unruly() -> tuple[Flask, FastAPI]:
     flask, native = Flask("legacy"), FastAPI(openapi_url=None)
-    names = ("sleeps", "sleeps-def", "raises", "breaks", "long", "exits", "cancels", "silent",
-             "stream", "limits")  # fmt: skip
+    names = ("sleeps", "sleeps-def", "raises", "breaks", "long", "exits", "cancels", "gives-up",
+             "silent", "stream", "limits")  # fmt: skip
     for name in names:
         flask.add_url_rule(f"/{name}", name, lambda: {"from": "legacy", "é": list(range(50))})
 
@@ -309,6 +338,13 @@ def unruly() -> tuple[Flask, FastAPI]:
         task.cancel()
         await asyncio.sleep(0)
 
+    @native.get("/gives-up")
+    async def gives_up() -> Any:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()  # ends the next wait, whoever waits
+        return "x" * 10_000
+
     class Silent(Response):
         async def __call__(self, *_: Any) -> None:
             """Answer nothing."""
@@ -344,6 +380,7 @@ def unruly() -> tuple[Flask, FastAPI]:
         ("long", "too_long"),
         ("exits", "compared"),
         ("cancels", "compared"),
+        ("gives-up", "compared"),
         ("silent", "no_answer"),
         ("stream", "stream"),
         ("limits", "timeout"),
@@ -369,6 +406,29 @@ def test_whatever_the_mirrored_side_does_the_client_gets_its_answer(
     assert "hunter2" not in str(samples(gateway))
 
 
+@pytest.mark.parametrize("ended", [SystemExit, KeyboardInterrupt])
+def test_a_mirrored_handler_below_middleware_ends_no_server(ended: type[BaseException]) -> None:
+    """BaseHTTPMiddleware runs it in another task, from where these stop the event loop."""
+    flask, native = Flask("legacy"), FastAPI(openapi_url=None)
+    flask.add_url_rule("/exits", "exits", lambda: "fine")
+
+    @native.middleware("http")
+    async def passing(request: Request, go_on: Any) -> Any:
+        return await go_on(request)
+
+    @native.get("/exits")
+    def exits() -> None:
+        raise ended
+
+    gateway = made(flask, native, shadow("/exits"))
+    with serve(gateway) as url:
+        for number in range(3):
+            assert httpx.get(f"{url}/exits").text == "fine"
+            assert settled(gateway, number + 1) == {"compared": number + 1}
+    (sample,) = samples(gateway)
+    assert ended.__name__ in sample["native"]["error"]
+
+
 def test_no_more_than_so_many_at_a_time() -> None:
     gateway = made(*unruly(), shadow("/sleeps"))
     with serve(gateway) as url, httpx.Client() as client:
@@ -377,6 +437,56 @@ def test_no_more_than_so_many_at_a_time() -> None:
         assert gateway.mirrors.in_flight == 4
         assert outcomes(gateway) == {"busy": 46}
         assert settled(gateway, 50) == {"busy": 46, "timeout": 4}
+
+
+def test_mirrors_begin_anew_with_every_start_of_the_server() -> None:
+    flask, native = unruly()
+
+    @native.get("/threads")
+    async def threads() -> float:
+        return anyio.to_thread.current_default_thread_limiter().total_tokens
+
+    gateway = made(flask, native, shadow("/cancels"), shadow("/sleeps"))
+    for number in range(3):
+        with serve(gateway) as url, httpx.Client() as client:
+            client.get(f"{url}/cancels")
+            assert settled(gateway, number + 1) == {"compared": number + 1}
+            assert client.get(f"{url}/threads").json() == 44, "as many as ever, and one a mirror"
+            client.get(f"{url}/sleeps")
+            assert gateway.mirrors.in_flight == 1
+        assert gateway.mirrors.in_flight == 0
+
+
+def test_a_mirror_that_has_not_begun_ends_with_the_server() -> None:
+    gateway = made(*pair(), shadow("/same"))
+
+    async def served() -> int:
+        came: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+        up = asyncio.Event()
+
+        async def send(_: Any) -> None:
+            up.set()
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": b""}
+
+        scope = {
+            "type": "http", "method": "GET", "path": "/same", "raw_path": b"/same",
+            "query_string": b"", "root_path": "", "headers": [], "http_version": "1.1",
+            "scheme": "http", "server": ("test", 80), "client": ("test", 1),
+        }  # fmt: skip
+        lifespan = asyncio.create_task(gateway({"type": "lifespan", "state": {}}, came.get, send))
+        came.put_nowait({"type": "lifespan.startup"})
+        await up.wait()
+        await gateway(scope, receive, send)
+        began = gateway.mirrors.in_flight
+        await gateway.mirrors.stop()  # the loop has not run since
+        came.put_nowait({"type": "lifespan.shutdown"})
+        await lifespan
+        return began
+
+    assert asyncio.run(served()) == 1
+    assert gateway.mirrors.in_flight == 0
 
 
 def test_a_handler_that_never_answers_is_mirrored_no_more(
@@ -485,6 +595,85 @@ def test_what_raises_for_the_client_is_compared_too() -> None:
     assert verdicts(gateway) == {"different": 1}
     (sample,) = samples(gateway)
     assert "RuntimeError" in sample["native"]["error"]
+
+
+class Held:
+    """What a handler may hold: a database session, an uploaded file."""
+
+
+def holding(held: weakref.WeakSet[Held]) -> tuple[Flask, FastAPI]:
+    flask, native = Flask("legacy"), FastAPI(openapi_url=None)
+    for name in ("raises", "fails", "sleeps", "cancels"):
+        flask.add_url_rule(f"/{name}", name, lambda: "fine")
+
+    @native.get("/raises")
+    async def raises() -> None:
+        mine = Held()
+        held.add(mine)
+        raise ValueError
+
+    @native.get("/fails")
+    async def fails() -> None:
+        mine = Held()
+        held.add(mine)
+        loop = asyncio.get_running_loop()
+        reply = loop.create_future()
+        loop.call_soon(reply.set_exception, ConnectionResetError())
+        try:
+            await reply
+        finally:
+            del reply
+
+    @native.get("/sleeps")
+    async def sleeps() -> None:
+        mine = Held()
+        held.add(mine)
+        await asyncio.sleep(30)
+
+    @native.get("/cancels")
+    async def cancels() -> None:
+        mine = Held()
+        held.add(mine)
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(0)
+
+    return flask, native
+
+
+@pytest.mark.parametrize(
+    ("name", "cutover", "headers", "outcome"),
+    [
+        ("raises", "shadow", {}, "compared"),
+        ("fails", "shadow", {}, "compared"),
+        ("sleeps", "shadow", {}, "timeout"),
+        ("cancels", "shadow", {}, "compared"),
+        ("raises", "live", {}, "compared"),
+        ("raises", "live", {"Upgrade": "h2c"}, "upgrade"),
+    ],
+)
+def test_what_a_handler_held_is_let_go_with_the_end_of_its_mirror(
+    name: str,
+    cutover: str,
+    headers: dict[str, str],
+    outcome: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """An exception leads to all frames that it went through; the collector may take minutes."""
+    caplog.set_level(logging.CRITICAL + 1, "uvicorn.error")  # pytest would hold it with the record
+    held: weakref.WeakSet[Held] = weakref.WeakSet()
+    rule = {"path": f"/{name}", "cutover": cutover}
+    gateway = made(*holding(held), rule, mirror={"timeout": 0.2, "in_flight": 4})
+    with serve(gateway) as url:
+        gc.collect()
+        gc.disable()
+        try:
+            httpx.get(f"{url}/{name}", headers=headers)
+            assert settled(gateway, 1) == {outcome: 1}
+            wait_until(lambda: not held, 2)
+        finally:
+            gc.enable()
 
 
 def test_what_cannot_be_decoded_is_not_compared() -> None:
@@ -915,6 +1104,33 @@ def test_an_undo_waits_for_a_handler_that_takes_its_time(
         httpx.post(f"{url}/slow", json={"sum": 1})
         assert settled(gateway, 1) == {"compared": 1}
     assert bank.rows() == [("legacy", 1)]
+
+
+BROKEN = threading.Event()
+
+
+@contextlib.contextmanager
+def undoing() -> Iterator[None]:
+    if BROKEN.is_set():
+        raise ConnectionError("no database")
+    yield
+
+
+def test_an_undo_that_cannot_begin_is_not_what_native_has_answered() -> None:
+    flask, native = Flask("legacy"), FastAPI(openapi_url=None)
+    flask.add_url_rule("/w", "w", lambda: {"a": 1}, methods=["POST"])
+    native.add_api_route("/w", lambda: {"a": 1}, methods=["POST"])
+    here = "tests.functional.test_mirror"
+    writes = {"rollback": f"{here}:undoing", "probe": f"{here}:nothing_written"}
+    gateway = made(flask, native, shadow("/w", methods=["POST"], auth="none", writes=writes))
+    BROKEN.clear()
+    with serve(gateway) as url:
+        httpx.post(f"{url}/w")
+        assert settled(gateway, 1) == {"compared": 1}
+        BROKEN.set()
+        httpx.post(f"{url}/w")
+        assert settled(gateway, 2) == {"compared": 1, "unready": 1}
+    assert verdicts(gateway) == {"equal": 1}
 
 
 def nothing_to_undo() -> Any:

@@ -200,6 +200,8 @@ def test_a_duration_has_a_unit(text: str | None, seconds: float | None) -> None:
         ("", "has no unit"),
         ("1e400", "is no duration"),
         ("inf", "is no duration"),
+        ("0s", "is no time at all"),
+        ("0.0m", "is no time at all"),
         ("366d", "is above a year"),
         ("9" * 400 + "d", "is above a year"),
     ],

@@ -129,6 +129,31 @@ def test_whatever_is_written_otherwise_in_json_differs(legacy: Any, native: Any)
         assert (verdict is Verdict.EQUAL) is equal
 
 
+@given(st.integers(min_value=10**17), st.sampled_from([1, -1]), st.sampled_from([1, 2, 10**5]))
+def test_integers_of_any_length_are_compared_exactly(number: int, sign: int, more: int) -> None:
+    """UUIDs, hashes and amounts in the smallest unit are longer than 64 bits."""
+    legacy, native = {"id": sign * number}, {"id": sign * (number + more)}
+    assert differences(legacy, native) == {"$.id": "changed"}
+    assert differences(legacy, legacy, POLICIES[3]) == {}
+
+
+@pytest.mark.parametrize(
+    ("word", "number"),
+    [
+        ("true", "1"),
+        ("true", "1.00"),
+        ("true", "10e-1"),
+        ("true", "0.99999999999999999999"),
+        ("true", "1.0000000000000000000001"),
+        ("false", "-0.0"),
+        ("false", f"0.{'0' * 400}1"),
+    ],
+)
+def test_a_word_is_no_number_however_that_is_written(word: str, number: str) -> None:
+    legacy, native = (answer(f'{{"a": {each}}}'.encode()) for each in (word, number))
+    assert compare(legacy, native, PLAIN).verdict is Verdict.DIFFERENT
+
+
 @given(st.lists(json_values, max_size=6), st.randoms())
 def test_an_unordered_list_is_equal_in_any_order(value: list[Any], random: Any) -> None:
     shuffled = random.sample(value, len(value))
