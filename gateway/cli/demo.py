@@ -107,10 +107,12 @@ def _facts(config: Path, url: str) -> list[str]:
     if variable is None:
         return facts
     watch = f"{_command()} status --watch --url {url}"
+    steer = f"steer it from another shell: export GATEWAY_URL={url}"
     if os.environ.get(variable):
-        return [*facts, f"watch it, with your {variable}: {watch}"]
+        return [*facts, f"watch it, with your {variable}: {watch}", steer]
     token = os.environ[variable] = secrets.token_urlsafe(18)
-    return [*facts, f"admin token: {token}", f"watch it: {variable}={token} {watch}"]
+    watch = f"watch it: {variable}={token} {watch}"
+    return [*facts, f"admin token: {token}", watch, f"{steer} {variable}={token}"]
 
 
 def _command() -> str:

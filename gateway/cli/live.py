@@ -104,7 +104,8 @@ def set_(
 
 def _words(words: list[str], *, every: bool) -> tuple[str | None, str]:
     if len(words) != (1 if every else 2):
-        fail("write `gateway set ROUTE CUTOVER`, or `gateway set --all legacy`")
+        quoted = ", a ROUTE with a blank in quotes" if len(words) > 2 else ""  # noqa: PLR2004
+        fail(f"write `gateway set ROUTE CUTOVER`, or `gateway set --all legacy`{quoted}")
     return (None if every else words[0]), words[-1]
 
 

@@ -26,12 +26,13 @@ def demo(**more: str) -> list[str]:
 
 
 def test_url_and_token_can_be_copied_from_a_pipe() -> None:
-    where, token, watch, *_ = demo()
+    where, token, watch, steer, *_ = demo()
     assert where.startswith("gateway demo at http://127.0.0.1:")
     url, secret = where.split()[-1], token.removeprefix("admin token: ")
     assert len(secret) >= 16
     assert watch.startswith(f"watch it: GATEWAY_ADMIN_TOKEN={secret} ")
     assert watch.endswith(f"gateway status --watch --url {url}")
+    assert steer.endswith(f": export GATEWAY_URL={url} GATEWAY_ADMIN_TOKEN={secret}")
 
 
 def test_a_token_of_ones_own_is_not_shown() -> None:
