@@ -4,8 +4,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # Most tests wait for sockets and processes: more workers than cores.
 PYTEST := -m pytest -n 3
-# Pure arithmetic, which no version of anything changes.
-SIMULATIONS := tests/unit/rollout/test_simulated.py tests/unit/shadow/test_noise.py
+# Pure arithmetic, or programs of others: no version of what we build on changes them.
+SAME := tests/unit/rollout tests/unit/shadow tests/functional/test_report.py
+SAME += tests/functional/test_rolling.py tests/functional/test_demo_story.py
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c .ci/constraints.txt
 
 .DEFAULT_GOAL := help
@@ -53,7 +54,7 @@ check: $(VENV)/.dev  ## format, lint, types, layers, the demo's config
 	$(BIN)/gateway check config/gateway.yaml
 
 test-lowest: $(VENV)-lowest/.lowest  ## run the tests on the lowest supported versions
-	$(VENV)-lowest/bin/python $(PYTEST) -p no:cacheprovider $(SIMULATIONS:%=--ignore=%)
+	$(VENV)-lowest/bin/python $(PYTEST) -p no:cacheprovider $(SAME:%=--ignore=%)
 
 bench: $(VENV)-bench/.bench  ## compare with the peers, side by side (needs wrk and nginx)
 	$(VENV)-bench/bin/python -m tests.benchmarks --out tests/benchmarks --readme README.md

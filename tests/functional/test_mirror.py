@@ -406,6 +406,8 @@ def test_whatever_the_mirrored_side_does_the_client_gets_its_answer(
     assert "hunter2" not in str(samples(gateway))
 
 
+# Older Starlette's middleware leaves a stream open where the handler raises.
+@pytest.mark.filterwarnings("ignore:.*MemoryObjectReceiveStream")
 @pytest.mark.parametrize("ended", [SystemExit, KeyboardInterrupt])
 def test_a_mirrored_handler_below_middleware_ends_no_server(ended: type[BaseException]) -> None:
     """BaseHTTPMiddleware runs it in another task, from where these stop the event loop."""
@@ -427,6 +429,7 @@ def test_a_mirrored_handler_below_middleware_ends_no_server(ended: type[BaseExce
             assert settled(gateway, number + 1) == {"compared": number + 1}
     (sample,) = samples(gateway)
     assert ended.__name__ in sample["native"]["error"]
+    gc.collect()  # what is left open is found here, and not in the middle of another test
 
 
 def test_no_more_than_so_many_at_a_time() -> None:
