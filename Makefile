@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PYTEST := -m pytest -n 3
 # Pure arithmetic, or programs of others: no version of what we build on changes them.
 SAME := tests/unit/rollout tests/unit/shadow tests/functional/test_report.py
-SAME += tests/functional/test_rolling.py tests/functional/test_demo_story.py
+SAME += tests/functional/test_rolling.py tests/functional/test_demo_story.py tests/functional/test_deploy.py
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c .ci/constraints.txt
 
 .DEFAULT_GOAL := help
@@ -35,7 +35,7 @@ $(VENV)-bench/.bench: pyproject.toml .ci/constraints.txt
 $(VENV)-lowest/.lowest: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-lowest
 	$(VENV)-lowest/bin/pip install --quiet --disable-pip-version-check uv
-	VIRTUAL_ENV=$(VENV)-lowest $(VENV)-lowest/bin/uv pip install --quiet \
+	VIRTUAL_ENV=$(VENV)-lowest $(VENV)-lowest/bin/uv pip install --quiet --compile-bytecode \
 		--resolution lowest-direct -e '.[test]'
 	$(VENV)-lowest/bin/uv pip install --quiet --no-deps -p $(VENV)-lowest httpbin==0.10.4
 	touch $@
