@@ -4,9 +4,12 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # Most tests wait for sockets and processes: more workers than cores.
 PYTEST := -m pytest -n 3
-# Pure arithmetic, or programs of others: no version of what we build on changes them.
+# Pure arithmetic, programs of others, and commands of which test_cli, test_diffs and test_live have
+# enough to tell whether an old typer or rich is to blame.
 SAME := tests/unit/rollout tests/unit/shadow tests/functional/test_report.py
 SAME += tests/functional/test_rolling.py tests/functional/test_demo_story.py tests/functional/test_deploy.py
+SAME += tests/functional/test_remote.py tests/functional/test_write.py
+SAME += tests/functional/test_overrides_seen.py
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c .ci/constraints.txt
 
 .DEFAULT_GOAL := help
