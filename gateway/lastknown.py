@@ -7,10 +7,12 @@ is fresh; once the store is back it has the say, as over any worker's memory.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import os
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -52,7 +54,7 @@ class LastKnown:
         try:
             file = self._file()
             if held.mark != self._mark or not file.exists():
-                fresh = file.with_suffix(f".{os.getpid()}.new")
+                fresh = file.with_suffix(f".{os.getpid()}-{threading.get_ident()}.new")
                 fresh.write_text(json.dumps(held.as_json()), encoding="utf-8")
                 fresh.replace(file)
             else:
@@ -79,10 +81,11 @@ class LastKnown:
 
     def _file(self) -> Path:
         folder = private_folder() / "last-known"
-        if not folder.exists():
-            folder.mkdir(mode=0o700, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
         if self._mark is None:
             for other in folder.iterdir():
-                if time.time() - other.stat().st_mtime > FRESH_SECONDS and other.name != self._name:
-                    other.unlink(missing_ok=True)
+                with contextlib.suppress(FileNotFoundError):  # a neighbour clears up as well
+                    old = time.time() - other.stat().st_mtime > FRESH_SECONDS
+                    if old and other.name != self._name:
+                        other.unlink()
         return folder / self._name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -81,6 +82,21 @@ def test_a_folder_that_others_may_write_to_is_not_used(
     assert known.read() == Held()
     assert list(folder.iterdir()) == []
     assert "can't be kept" in caplog.text
+
+
+def test_workers_that_start_at_once_clear_up_together(folder: Path) -> None:
+    """What one has just removed is no reason for another to keep nothing."""
+    LastKnown(STORE, CONFIG).note(HELD)
+    for number in range(300):
+        old = folder / "last-known" / f"{number}.json"
+        old.touch()
+        os.utime(old, (1, 1))
+    workers = [LastKnown(STORE, CONFIG) for _ in range(8)]
+    with ThreadPoolExecutor(len(workers)) as threads:
+        list(threads.map(lambda worker: worker.note(HELD), workers))
+    other = HELD.changed((), ["GET /a"], "w2")
+    assert all(worker.is_due(other) for worker in workers)
+    assert LastKnown(STORE, CONFIG).read() == HELD
 
 
 def test_memory_is_nobody_elses() -> None:
