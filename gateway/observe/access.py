@@ -1,7 +1,7 @@
 """The access log: one line per request on stdout, for people or as JSON.
 
-It holds the path without its query, the template, who answered and why, and what the request's
-state says; never a header, a body or a value whose name sounds secret.
+It holds the path without its query and without secrets, the template, who answered and why, and
+what the request's state says; never a header, a body or a value whose name sounds secret.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+from gateway.logs import logger_for
 from gateway.observe.redact import redacted
+from gateway.secrecy import path_without_secrets
 
 if TYPE_CHECKING:
     from gateway.observe.events import Exchange
@@ -29,7 +31,7 @@ class AccessLog:
 
     def __init__(self, kind: Literal["console", "json"]) -> None:
         self._json = kind == "json"
-        self._logger = logging.getLogger(NAME)
+        self._logger = logger_for(NAME)
         self._logger.setLevel(logging.INFO)
         if not self._logger.handlers:
             handler = logging.StreamHandler(sys.stdout)
@@ -50,7 +52,7 @@ def fields_of(exchange: Exchange) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "method": exchange.method,
-        "path": _one_line(exchange.path),
+        "path": path_without_secrets(exchange.path),
         "route": route.label if route is not None else None,
         "rule": route.rule.id if route is not None and route.rule is not None else None,
         "backend": decision.side,
@@ -73,8 +75,3 @@ def _for_people(fields: dict[str, Any]) -> str:
         + (f" {fields['principal']}" if "principal" in fields else "")
         + (f" {json.dumps(state, default=str)}" if state else "")
     )
-
-
-def _one_line(text: str) -> str:
-    """Keep a path from starting a line of its own, or moving a terminal's cursor."""
-    return text if text.isprintable() else text.encode("unicode_escape").decode()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
+
+from gateway.logs import logger_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from gateway.cutover import Decision
     from gateway.routing import Match
 
-logger = logging.getLogger("gateway.observe")
+logger = logger_for("gateway.observe")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import sys
 import threading
 import time
@@ -16,13 +15,15 @@ import traceback
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from gateway.logs import logger_for
 from gateway.observe.loop_sql import culprit
+from gateway.printable import Lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
-logger = logging.getLogger("gateway.loop")
+logger = logger_for("gateway.loop")
 
 #: One log line per culprit in so many seconds.
 SILENCE_SECONDS = 60.0
@@ -108,7 +109,7 @@ class LoopLag:
                 "as `def`, or await what it waits for\n%s",
                 where,
                 silence,
-                "".join(traceback.format_list(stack[-_DEPTH:])).rstrip(),
+                Lines("".join(traceback.format_list(stack[-_DEPTH:])).rstrip()),
             )
         return name
 

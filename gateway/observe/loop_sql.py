@@ -8,17 +8,18 @@ runs it.
 
 from __future__ import annotations
 
-import logging
 import sys
 import sysconfig
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gateway.logs import logger_for
+
 if TYPE_CHECKING:
     from types import FrameType
 
-logger = logging.getLogger("gateway.loop")
+logger = logger_for("gateway.loop")
 
 #: Where installed packages and the standard library lie; what lies elsewhere is the user's own.
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib")})

@@ -30,6 +30,14 @@ _ROUTE = ("route", "method", "backend")
 
 #: Name → (kind, help, how several workers' values become one).
 METRICS: dict[str, tuple[str, str]] = {
+    "gateway_opened_total": (
+        "counter",
+        "Comparisons in which native let in a caller whom legacy refused; the route is blocked.",
+    ),
+    "gateway_blocked": (
+        "gauge",
+        "1 while legacy serves a route because of that, whatever the config says, on any worker.",
+    ),
     "gateway_decisions_total": (
         "counter",
         "Requests by who was to serve them, and why (a reason code).",
@@ -58,6 +66,10 @@ METRICS: dict[str, tuple[str, str]] = {
     ),
     "gateway_overrides": ("gauge", "Overrides in force."),
     "gateway_overrides_ignored": ("gauge", "Overrides that the config no longer bears."),
+    "gateway_routes_refused": (
+        "gauge",
+        "Moved routes that legacy serves, as `gateway check` refuses their move.",
+    ),
     "gateway_kill_switch": ("gauge", "1 while legacy serves everything that it can serve."),
     "gateway_store_up": ("gauge", "1 while every worker reaches the store of overrides."),
     "gateway_store_errors_total": ("counter", "Failed looks at the store of overrides."),
@@ -80,7 +92,7 @@ METRICS: dict[str, tuple[str, str]] = {
     ),
     "gateway_comparisons_total": (
         "counter",
-        "Compared answers by verdict: `equal`, `expected`, `noise`, `different`.",
+        "Compared answers by verdict: equal, expected, noise, different, opened, closed, raced.",
     ),
     "gateway_differences_total": (
         "counter",
@@ -112,6 +124,7 @@ _LARGEST = frozenset(
         "gateway_overrides",
         "gateway_overrides_ignored",
         "gateway_kill_switch",
+        "gateway_routes_refused",
         "gateway_loop_longest_block_seconds",
     }
 )
@@ -136,6 +149,7 @@ class _Collector(Collector):
 
 
 def _families(parts: Sequence[Part]) -> Iterator[Metric]:
+    yield from _opened(parts)
     yield from _requests(totals(part["tally"] for part in parts))
     counted: Counter[str] = Counter()
     for part in parts:
@@ -172,6 +186,27 @@ def _families(parts: Sequence[Part]) -> Iterator[Metric]:
         if kind == "gauge" and values:
             how = min if name in _SMALLEST else max if name in _LARGEST else sum
             yield _gauge(name, how(values))
+
+
+def _opened(parts: Sequence[Part]) -> Iterator[Metric]:
+    """Say where native let in whom legacy refused, of every route that both apps have."""
+    opened: Counter[tuple[str, str]] = Counter()
+    blocked: dict[tuple[str, str], int] = {}
+    for part in parts:
+        for method, label, number, stands in part.get("opened", ()):
+            opened[label, method] += number
+            if part.get("alive", True):
+                blocked[label, method] = max(stands, blocked.get((label, method), 0))
+    family = _counter("gateway_opened_total", ("route", "method"))
+    for labels, number in opened.items():
+        family.add_metric(labels, number)
+    yield family
+    gauge = GaugeMetricFamily(
+        "gateway_blocked", METRICS["gateway_blocked"][1], labels=("route", "method")
+    )
+    for labels, stands in blocked.items():
+        gauge.add_metric(labels, stands)
+    yield gauge
 
 
 def _mirrors(parts: Sequence[dict[str, Any]]) -> Iterator[Metric]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from typing import TYPE_CHECKING, Any
+
+from gateway.logs import logger_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from gateway.observe.tally import Tally
     from gateway.observe.workers import Workers
 
-logger = logging.getLogger("gateway.observe")
+logger = logger_for("gateway.observe")
 
 #: How often history is written and the neighbours are told, in seconds.
 TICK_SECONDS = 1.0

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import propagate, trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
+from gateway.secrecy import path_without_secrets
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -44,7 +46,10 @@ class Tracing:
             scope["method"],
             context,
             SpanKind.SERVER if not current.is_valid else SpanKind.INTERNAL,
-            {"http.request.method": scope["method"], "url.path": scope["path"]},
+            {
+                "http.request.method": scope["method"],
+                "url.path": path_without_secrets(scope["path"]),
+            },
             record_exception=False,
             set_status_on_exception=False,
         ) as span:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import multiprocessing
 import os
 import sys
@@ -16,13 +15,15 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from gateway.folders import private_folder
+from gateway.logs import logger_for
 from gateway.observe.tally import totals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
-logger = logging.getLogger("gateway.observe")
+    from gateway.folders import Folder
+
+logger = logger_for("gateway.observe")
 
 #: Files of ended workers are put into one when there are more than these.
 MOST_ENDED = 8
@@ -44,81 +45,79 @@ class Workers:
 
     def __init__(self, server: int | None = None) -> None:
         self._server = server
-        self._folder: Path | None = None
-        self._file: Path | None = None
+        self._folder: Folder | None = None
+        self._name = f"{os.getpid()}.json"
 
     @property
     def shared(self) -> bool:
         """Whether there are neighbours to tell."""
-        return self._file is not None
+        return self._folder is not None
 
     def start(self) -> None:
         """Make the folder, and remove those of servers that have ended."""
         if self._server is None:
             return
         try:
-            base = private_folder()
-            folder = base / str(self._server)
-            for other in base.iterdir():
-                if other.name.isdigit() and not _alive(int(other.name)):
-                    _remove(other)
-            folder.mkdir(mode=0o700, exist_ok=True)
+            with private_folder() as base:
+                for other in base.names():
+                    if other.isdigit() and not _alive(int(other)):
+                        with contextlib.suppress(OSError):
+                            base.remove_below(other)
+                folder = base.below(str(self._server))
             _put_together(folder)
         except OSError as error:
             logger.warning("workers can't share their metrics: %s", error)
             return
-        self._folder, self._file = folder, folder / f"{os.getpid()}.json"
+        self._folder, self._name = folder, f"{os.getpid()}.json"
 
     def tell(self, data: dict[str, Any]) -> None:
         """Write this worker's counts for the others; may be called on any thread."""
-        if self._file is None:
+        if self._folder is None:
             return
-        fresh = self._file.with_suffix(".new")
         try:
-            fresh.write_text(json.dumps(data))
-            fresh.replace(self._file)
+            self._folder.write(self._name, json.dumps(data).encode())
         except OSError as error:
             logger.warning("workers can't share their metrics: %s", error)
-            self._file = None
+            self._folder = None
 
     def others(self) -> list[dict[str, Any]]:
         """Return what the other workers have told last; `alive` says whether they still run."""
         if self._folder is None:
             return []
         found = []
-        for file in self._folder.glob("*.json"):
-            if file != self._file:
+        for name in _told(self._folder):
+            if name != self._name:
                 with contextlib.suppress(OSError, ValueError):
-                    data = json.loads(file.read_text())
-                    found.append({**data, "alive": _is_running(file)})
+                    data = json.loads(self._folder.read(name))
+                    found.append({**data, "alive": _is_running(name)})
         return found
 
 
-def _put_together(folder: Path) -> None:
-    """Add up the files of ended workers into one: a server may replace its workers for ever."""
-    import fcntl  # noqa: PLC0415 - Windows has none, and no servers with several workers
+def _told(folder: Folder) -> list[str]:
+    return [name for name in folder.names() if name.endswith(".json")]
 
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        ended = [file for file in folder.glob("*.json") if not _is_running(file)]
+
+def _put_together(folder: Folder) -> None:
+    """Add up the files of ended workers into one: a server may replace its workers for ever."""
+    with folder.locked("lock"):
+        ended = [name for name in _told(folder) if not _is_running(name)]
         if len(ended) <= MOST_ENDED:
             return
-        parts = [json.loads(file.read_text()) for file in ended]
+        parts = [json.loads(folder.read(name)) for name in ended]
         whole = {
             "tally": totals(part["tally"] for part in parts).as_json(),
             "counters": dict(sum((Counter(part["counters"]) for part in parts), Counter())),
             "blocks": dict(sum((Counter(part.get("blocks", {})) for part in parts), Counter())),
             "mirrors": _mirrors_of(parts),
             "moves": _summed(part.get("moves", ()) for part in parts),
+            "opened": _opened_of(parts),
             "gauges": {},
         }
-        fresh = folder / "ended.new"
-        fresh.write_text(json.dumps(whole))
         # A reader in between counts some of them twice, which is better than a counter that falls.
-        fresh.replace(folder / "ended.json")
-        for file in ended:
-            if file.name != "ended.json":
-                file.unlink(missing_ok=True)
+        folder.write("ended.json", json.dumps(whole).encode())
+        for name in ended:
+            if name != "ended.json":
+                folder.remove(name)
 
 
 def _summed(tables: Iterable[Iterable[list[Any]]]) -> list[list[Any]]:
@@ -128,6 +127,15 @@ def _summed(tables: Iterable[Iterable[list[Any]]]) -> list[list[Any]]:
         for *key, number in table:
             whole[tuple(key)] += number
     return [[*key, number] for key, number in whole.items()]
+
+
+def _opened_of(parts: list[dict[str, Any]]) -> list[list[Any]]:
+    """Add up how often routes have opened; what is blocked is for the living to say."""
+    counts = _summed(
+        ([method, label, number] for method, label, number, _ in part.get("opened", ()))
+        for part in parts
+    )
+    return [[*each, 0] for each in counts]
 
 
 def _mirrors_of(parts: list[dict[str, Any]]) -> dict[str, Any]:
@@ -146,8 +154,9 @@ def _mirrors_of(parts: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _is_running(file: Path) -> bool:
-    return file.stem.isdigit() and _alive(int(file.stem))
+def _is_running(name: str) -> bool:
+    pid = name.removesuffix(".json")
+    return pid.isdigit() and _alive(int(pid))
 
 
 def _alive(pid: int) -> bool:
@@ -158,10 +167,3 @@ def _alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def _remove(folder: Path) -> None:
-    with contextlib.suppress(OSError):
-        for file in folder.iterdir():
-            file.unlink(missing_ok=True)
-        folder.rmdir()
