@@ -5,51 +5,56 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from gateway.flask import refusing
-from gateway.inventory import Guards
+from gateway import guards
+from gateway.inventory import Guard, Guards
 from gateway.routing import Backend, Coverage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from gateway.app import Gateway
     from gateway.config import Hooks
-    from gateway.flask.refusing import Refuser
+    from gateway.guards import Refuser
+    from gateway.inventory import Does
     from gateway.routing import Route, RouteTable
     from gateway.snapshot import Snapshot
 
-Verdict = Literal["nobody", "unknown", "perhaps", "guarded"]
+Verdict = Literal["nothing", "identifies", "unknown", "perhaps", "refuses"]
 #: The weakest first: a route is as open as the side that is.
-_ORDER: tuple[Verdict, ...] = ("nobody", "unknown", "perhaps", "guarded")
+_ORDER: tuple[Verdict, ...] = ("nothing", "identifies", "unknown", "perhaps", "refuses")
+#: Signs of one guard that a line names.
+_MOST = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What can turn a caller away before one side answers, and in it.
+    """What a caller meets before one side answers, and in it.
 
-    `sure` have code that refuses; of `perhaps` only their authors know. `unknown` says why
-    nothing more can be known.
+    It certainly `refuses` some callers, `perhaps` does, or only `identifies` who is calling.
+    `unknown` says why nothing more can be known.
     """
 
-    sure: tuple[str, ...] = ()
+    refuses: tuple[str, ...] = ()
     perhaps: tuple[str, ...] = ()
+    identifies: tuple[str, ...] = ()
     unknown: str = ""
 
     @property
     def verdict(self) -> Verdict:
         """Tell in one word what a stranger meets."""
-        if self.sure:
-            return "guarded"
+        if self.refuses:
+            return "refuses"
         if self.perhaps:
             return "perhaps"
-        return "unknown" if self.unknown else "nobody"
+        if self.unknown:
+            return "unknown"
+        return "identifies" if self.identifies else "nothing"
 
     @property
-    def lines(self) -> list[str]:
-        """Write it as people read it; never empty."""
-        perhaps = [f"perhaps {each}" for each in self.perhaps]
-        unknown = [self.unknown] if self.unknown else []
-        return [*self.sure, *perhaps, *unknown] or ["nobody"]
+    def can_refuse(self) -> tuple[str, ...]:
+        """List what refuses, or perhaps does, as people read it."""
+        perhaps = tuple(f"perhaps {each}" for each in self.perhaps)
+        return (*self.refuses, *perhaps, *([self.unknown] if self.unknown else ()))
 
 
 def weakest(standings: Iterable[Standing]) -> Verdict:
@@ -69,62 +74,69 @@ def around_native(table: RouteTable, route: Route | None, default: Hooks) -> Gua
         return Guards()
     endpoint = route.legacy if route is not None else None
     # The view itself doesn't run.
-    return replace(table.legacy.guards(endpoint, route.method if route else ""), view=())
+    return replace(table.legacy.guards(endpoint, route.method if route else ""), view=None)
 
 
 def before(side: Backend, route: Route, gateway: Gateway, snapshot: Snapshot) -> Standing:
     """Say what a caller meets where `side` serves the route."""
-    table, found, unknown = snapshot.table, _shared(gateway, route), ""
+    table, unknown = snapshot.table, ""
+    met, found = Guards(), _shared(gateway, route)
     if side is Backend.LEGACY and table.legacy.opaque:
         unknown = "unknown: the legacy app is not a Flask app"
     elif side is Backend.LEGACY:
-        guards = table.legacy.guards(route.legacy, route.method)
-        found += [*_named(guards), *_of_view(guards)]
+        met = table.legacy.guards(route.legacy, route.method)
     else:
-        found += _named(around_native(table, route, snapshot.config.defaults.hooks))
+        met = around_native(table, route, snapshot.config.defaults.hooks)
         if route.native is None:
             unknown = "unknown: the native app's routes can't be listed"
         else:
-            found += refusing.of_endpoint(route.native, gateway.native)
+            found += guards.of_endpoint(route.native, gateway.native)
             if route.native.kind in ("mount", "host"):
                 unknown = f"unknown: what is mounted at {route.native.path}"
+    every = [*met.around, *([met.view] if met.view is not None else [])]
     return Standing(
-        tuple(each.what for each in found if each.sure),
-        tuple(each.what for each in found if not each.sure),
+        (*_sure(found, sure=True), *_of(every, "refuses")),
+        (*_sure(found, sure=False), *_of(every, "perhaps")),
+        tuple(_of(every, "identifies")),
         unknown,
     )
+
+
+def _sure(found: Iterable[Refuser], *, sure: bool) -> Iterator[str]:
+    return (each.what for each in found if each.sure is sure)
+
+
+def _of(met: Iterable[Guard], does: Does) -> Iterator[str]:
+    return (_told(each) for each in met if each.does == does)
+
+
+def _told(guard: Guard) -> str:
+    """Name a hook or middleware; a view by what it does."""
+    if guard.place != "view":
+        return guard.name
+    more = len(guard.evidence) - _MOST
+    rest = f", and {more} more" if more > 0 else ""
+    return f"the view itself: {', '.join(guard.evidence[:_MOST])}{rest}"
 
 
 def _shared(gateway: Gateway, route: Route) -> list[Refuser]:
     if route.auth != "shared" or gateway.guard is None:
         return []
     # It solves one dependency: its own.
-    refuses = [each.sure for each in refusing.of_dependencies(gateway.guard.dependant)]
-    found = [refusing.Refuser("the shared guard", sure=sure) for sure in refuses]
-    needed = sorted(route.requires)
-    return [*found, *(refusing.Refuser(f"scope {scope}", sure=True) for scope in needed)]
-
-
-def _named(guards: Guards) -> list[Refuser]:
-    return [
-        refusing.Refuser(name, sure=name in guards.refusing)
-        for name in (*guards.middleware, *guards.hooks)
-        if name not in guards.harmless
+    refuses = [
+        each.sure for each in guards.of_dependencies(gateway.guard.dependant, gateway.native)
     ]
-
-
-def _of_view(guards: Guards) -> list[Refuser]:
-    sure = [each for each in guards.view if each in guards.refusing]
-    what = f"the view itself: {', '.join(sure or guards.view)}"
-    return [refusing.Refuser(what, sure=bool(sure))] if guards.view else []
+    found = [guards.Refuser("the shared guard", sure=sure) for sure in refuses]
+    needed = sorted(route.requires)
+    return [*found, *(guards.Refuser(f"scope {scope}", sure=True) for scope in needed)]
 
 
 def lost(route: Route, table: RouteTable) -> list[str]:
     """List what guarded the legacy view and doesn't guard its native handler."""
     if route.coverage is not Coverage.BOTH or route.legacy is None:
         return []
-    guards = table.legacy.guards(route.legacy, route.method)
-    kept = around_native(table, route, "inherit")
-    names = [each for each in (*guards.middleware, *guards.hooks) if each not in guards.harmless]
-    gone = [each for each in names if each not in (*kept.middleware, *kept.hooks)]
-    return [*gone, *([f"the view itself: {', '.join(guards.view)}"] if guards.view else [])]
+    met = table.legacy.guards(route.legacy, route.method)
+    kept = {each.name for each in around_native(table, route, "inherit").around}
+    gone = [each for each in met.around if each.name not in kept]
+    every = [*gone, *([met.view] if met.view is not None else [])]
+    return [_told(each) for each in every if each.does in ("refuses", "perhaps")]

@@ -6,17 +6,17 @@ import json
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from tests.functional.live import server
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 pytestmark = pytest.mark.network
+
+ROOT = Path(__file__).parents[2]
 
 #: Both apps have each path below; the rules say who serves it. `?as=ann` makes one known.
 APPS = """
@@ -130,21 +130,21 @@ legacy: {app: "live_apps:flask", threads: 8}
 native: {app: "live_apps:native"}
 auth: {dependency: "live_apps:verify", id: sub}
 routes:
-  - {path: /moved, cutover: native}
-  - {path: /skipped, cutover: native, hooks: skip}
+  - {path: /moved, cutover: native, auth: none}
+  - {path: /skipped, cutover: native, auth: none, hooks: skip}
   - {path: /shared, cutover: native, auth: shared}
-  - {path: /flaskroute, cutover: native, hooks: skip}
-  - {path: /bearer, cutover: native, hooks: skip, auth: native}
-  - {path: /softbearer, cutover: native, hooks: skip, auth: native}
+  - {path: /flaskroute, cutover: native, auth: none, hooks: skip}
+  - {path: /bearer, cutover: native, hooks: skip, auth: native, owner: payments-team}
+  - {path: /softbearer, cutover: native, auth: none, hooks: skip}
   - {path: /ownmoved, cutover: native, auth: none}
   - {path: /login, cutover: native, auth: native}
-  - {path: /user, cutover: native, auth: native}
-  - {path: /session, cutover: native, auth: native}
+  - {path: /user, cutover: native, auth: none}
+  - {path: /session, cutover: native, auth: none}
   - {path: /body, cutover: native, auth: native}
   - {path: /app-wide, cutover: native, auth: native}
-  - {path: /canary, cutover: canary, weight: 100, auth: native, sticky: [ip]}
-  - {path: /staffmoved, cutover: native}
-  - {path: /staffskipped, cutover: native, hooks: skip}
+  - {path: /canary, cutover: canary, weight: 100, auth: none, sticky: [ip]}
+  - {path: /staffmoved, cutover: native, auth: none}
+  - {path: /staffskipped, cutover: native, auth: none, hooks: skip}
   - {path: /aloneskipped, cutover: native, hooks: skip}
   - {path: /aloneshared, cutover: native, hooks: skip, auth: shared}
 """
@@ -160,10 +160,11 @@ OPEN = {
 
 
 def gateway(folder: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    path = f"{folder}{os.pathsep}{ROOT}"
     return subprocess.run(
         [sys.executable, "-m", "gateway", *words],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(folder), "COLUMNS": "250", **environ},
+        env={**os.environ, "PYTHONPATH": path, "COLUMNS": "250", **environ},
         capture_output=True,
         text=True,
         timeout=60,
@@ -171,8 +172,8 @@ def gateway(folder: Path, *words: str, **environ: str) -> subprocess.CompletedPr
     )
 
 
-def report(folder: Path, **environ: str) -> dict[str, dict[str, Any]]:
-    done = gateway(folder, "routes", "--auth", "--json", "gateway.yaml", **environ)
+def report(folder: Path, *words: str, **environ: str) -> dict[str, dict[str, Any]]:
+    done = gateway(folder, "routes", "--auth", "--json", *words, "gateway.yaml", **environ)
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)["routes"]
     return {row["route"].removeprefix("GET "): row for row in rows}
@@ -188,10 +189,9 @@ def test_the_report_says_what_a_stranger_is_answered(tmp_path: Path, kind: str) 
     # Older FastAPI refuses a missing token with 403; where hooks refuse, Flask says 401.
     assert set(answered.values()) <= {200, 401, 403}
     assert {path for path, status in answered.items() if status == 200} == OPEN[kind]
-    told = {path: row["verdict"] for path, row in rows.items()}
-    assert told == {
-        path: "nobody" if status == 200 else "guarded" for path, status in answered.items()
-    }
+    told = {path: row["verdict"] in ("nothing", "identifies") for path, row in rows.items()}
+    assert told == {path: status == 200 for path, status in answered.items()}
+    assert {row["verdict"] for row in rows.values()} <= {"nothing", "identifies", "refuses"}
 
 
 def test_the_report_names_what_refuses_and_what_no_longer_does(tmp_path: Path) -> None:
@@ -199,57 +199,95 @@ def test_the_report_names_what_refuses_and_what_no_longer_does(tmp_path: Path) -
     (tmp_path / "gateway.yaml").write_text(CONFIG)
     rows = report(tmp_path, KIND="hooks")
     hook = "live_apps.only_known (app)"
-    assert rows["/alone"]["can_refuse"] == {"native": [hook]}
-    assert rows["/docs"]["can_refuse"] == {"native": [hook]}
-    assert rows["/staffmoved"]["can_refuse"] == {"native": [hook, "live_apps.only_staff (staff)"]}
+    assert refuses(rows["/alone"], "native") == [hook]
+    assert refuses(rows["/docs"], "native") == [hook]
+    assert refuses(rows["/staffmoved"], "native") == [hook, "live_apps.only_staff (staff)"]
     assert rows["/skipped"]["lost"] == [hook]
-    assert rows["/shared"]["can_refuse"] == {"native": ["the shared guard", hook]}
-    assert rows["/bearer"]["dependencies"] == ["the dependency fastapi.security.http.HTTPBearer"]
-    assert rows["/user"]["dependencies"] == []
-    assert rows["/session"]["dependencies"] == []
-    assert rows["/own"]["can_refuse"]["legacy"][1].startswith(
+    assert refuses(rows["/shared"], "native") == ["the shared guard", hook]
+    assert "the dependency fastapi.security.http.HTTPBearer" in refuses(rows["/bearer"], "native")
+    assert refuses(rows["/own"], "legacy")[1].startswith(
         "the view itself: is decorated by flask_login.utils.login_required"
     )
     rows = report(tmp_path, KIND="none")
-    assert set(rows["/canary"]["can_refuse"]) == {"native", "legacy"}
-    assert rows["/canary"]["verdict"] == "nobody"
+    assert set(rows["/canary"]["sides"]) == {"native", "legacy"}
+    assert rows["/canary"]["verdict"] == "nothing"
+    assert refuses(rows["/canary"], "legacy") != []
 
 
-def test_the_footer_counts_the_rows(tmp_path: Path) -> None:
+def refuses(row: dict[str, Any], side: str) -> list[str]:
+    found: list[str] = row["sides"][side]["refuses"]
+    return found
+
+
+def test_the_table_fits_80_columns_and_counts_its_rows(tmp_path: Path) -> None:
     (tmp_path / "live_apps.py").write_text(APPS)
     (tmp_path / "gateway.yaml").write_text(CONFIG)
-    text = gateway(tmp_path, "routes", "--auth", "gateway.yaml", KIND="none").stdout
+    done = gateway(tmp_path, "routes", "--auth", "gateway.yaml", KIND="none", COLUMNS="80")
+    table, _, footer = done.stdout.rpartition("\n\n")
+    assert max(len(line) for line in table.splitlines()) <= 80
+    assert table.split()[:4] == ["ROUTE", "REFUSES", "PERHAPS", "IDENTIFIES"]
     rows = report(tmp_path, KIND="none").values()
     verdicts = [row["verdict"] for row in rows]
-    nobody, guarded = verdicts.count("nobody"), verdicts.count("guarded")
-    assert text.endswith(
-        f"\n{len(rows)} routes: {guarded} guarded, 0 perhaps, 0 unknown, "
-        f"{nobody} guarded by nobody\n"
+    assert footer == (
+        f"{len(rows)} routes: {verdicts.count('refuses')} refuses, 0 perhaps, 0 unknown, "
+        f"0 identifies, {verdicts.count('nothing')} open\n"
     )
-    # A canary has a line for each side.
-    assert text.count("nobody") == nobody + 1
 
 
-def test_check_warns_of_a_handler_that_refuses_nobody(tmp_path: Path) -> None:
+def test_filter_takes_parts_and_patterns(tmp_path: Path) -> None:
     (tmp_path / "live_apps.py").write_text(APPS)
     (tmp_path / "gateway.yaml").write_text(CONFIG)
-    done = gateway(tmp_path, "check", "gateway.yaml", KIND="hooks")
-    assert done.returncode == 0
-    warned = [line for line in done.stderr.splitlines() if "[guards-nobody]" in line]
-    assert [line.split(": ")[3] for line in warned] == ["GET /user", "GET /session", "GET /canary"]
-    assert warned[0].startswith(
-        "gateway.yaml:14: warning: routes[8].auth: GET /user: the legacy view may"
+
+    def listed(wanted: str) -> set[str]:
+        return set(report(tmp_path, "--filter", wanted, KIND="none"))
+
+    assert listed("STAFF") == {"/staff", "/staffmoved", "/staffskipped"}
+    assert listed("*moved") == {"/moved", "/ownmoved", "/staffmoved"}
+    assert listed("payments-team") == {"/bearer"}
+    assert listed("no such thing") == set()
+
+
+def test_a_hook_that_only_identifies_guards_nothing(tmp_path: Path) -> None:
+    (tmp_path / "live_apps.py").write_text(
+        """
+import hmac
+from flask import Flask, g, request
+
+flask = Flask("legacy")
+
+
+@flask.before_request
+def client() -> None:
+    given = request.headers.get("X-Key", "")
+    g.client = "shop" if hmac.compare_digest(given, "secret") else None
+
+
+@flask.get("/open")
+def view():
+    return "open"
+"""
     )
-    assert "Depends(flask_login)" in warned[0]
-
-
-def test_check_warns_of_a_shared_guard_that_refuses_nobody(tmp_path: Path) -> None:
-    (tmp_path / "live_apps.py").write_text(APPS)
-    config = CONFIG.replace("live_apps:verify", "gateway.flask:flask_user")
+    config = "version: 1\nlegacy: {app: 'live_apps:flask'}\n"
     (tmp_path / "gateway.yaml").write_text(config)
-    done = gateway(tmp_path, "check", "gateway.yaml", KIND="none")
-    assert "gateway.yaml:4: warning: auth.dependency: it refuses nobody" in done.stderr
-    assert report(tmp_path, KIND="none")["/aloneshared"]["verdict"] == "nobody"
+    row = report(tmp_path)["/open"]
+    assert row["verdict"] == "identifies"
+    assert row["sides"]["legacy"] == {
+        "refuses": [],
+        "perhaps": [],
+        "identifies": ["live_apps.client (app)"],
+        "unknown": "",
+    }
+
+
+def test_the_table_is_shown_beside_errors(tmp_path: Path) -> None:
+    (tmp_path / "live_apps.py").write_text(APPS)
+    wrong = CONFIG.replace("{path: /moved, cutover: native, auth: none}",
+                           "{path: /moved, cutover: native}")  # fmt: skip
+    (tmp_path / "gateway.yaml").write_text(wrong)
+    done = gateway(tmp_path, "routes", "--auth", "gateway.yaml", KIND="none")
+    assert done.returncode == 1
+    assert done.stderr == "gateway: 1 error: see gateway check\n"
+    assert "kept on legacy" in done.stdout
 
 
 def test_match_shows_the_hooks_around_a_native_only_route(tmp_path: Path) -> None:
@@ -260,7 +298,7 @@ def test_match_shows_the_hooks_around_a_native_only_route(tmp_path: Path) -> Non
         words = ("match", "GET", path, "--config", "gateway.yaml")
         return gateway(tmp_path, *words, KIND="hooks").stdout
 
-    assert "  hooks     of Flask run around it: live_apps.only_known (app)\n" in match("/docs")
+    assert "  hooks     of Flask run around it: live_apps.only_known (app)" in match("/docs")
     assert "  hooks     skipped (hooks: skip)\n" in match("/aloneskipped")
     assert "live_apps.only_known (app)" in match("/flaskroute")
-    assert "  auth      left to the native handler; can refuse: live_apps.only" in match("/user")
+    assert "  auth      none; can refuse: live_apps.only_known (app)" in match("/user")
