@@ -10,6 +10,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 #: What a parameter of one segment, and one that spans several, look like in a pairing key.
 ONE, MANY = "{}", "{*}"
@@ -26,7 +30,7 @@ class Template:
 
     `source` is as written, `label` the same in one syntax for both sides (`/users/{id}`).
     `segments` hold ONE or MANY in place of parameters and leave out the trailing slash: two
-    templates with equal segments pair.
+    templates with equal segments pair. `converters` and `names` go by the parameters' positions.
     """
 
     source: str
@@ -34,6 +38,7 @@ class Template:
     segments: tuple[str, ...]
     converters: tuple[str, ...]
     slash: bool
+    names: tuple[str, ...] = ()
 
     @cached_property
     def static(self) -> bool:
@@ -105,6 +110,37 @@ def parse_flask(rule: str, open_converters: frozenset[str] = frozenset({"path"})
     return _parse(rule, _FLASK, open_converters)
 
 
+def flask_pattern(rule: str, converter_regex: Callable[[str, str, str], str]) -> str:
+    """Return a regex that reads a Werkzeug rule's parameters out of a path, as raw text.
+
+    `converter_regex` is asked with a parameter's name, converter and the converter's arguments.
+    The path is spelled as `Template.fit` spells it.
+    """
+    pattern, end = "", 0
+    for match in _FLASK.finditer(rule):
+        regex = converter_regex(match["name"], match["conv"] or "default", match["args"] or "")
+        pattern += f"{re.escape(rule[end : match.start()])}(?P<{match['name']}>{regex})"
+        end = match.end()
+    rest = rule[end:]
+    if rest.endswith("/"):
+        # As Werkzeug does it: a last parameter that spans segments doesn't take the last slash.
+        return rf"{pattern}{re.escape(rest[:-1])}(?<!/)/?\Z"
+    return rf"{pattern}{re.escape(rest)}\Z"
+
+
+def label_pattern(label: str) -> str:
+    """Return a regex that reads a label's parameters out of a path, or out of one below it.
+
+    For apps whose own reading isn't known: a parameter is one whole segment, or all that follows.
+    """
+    pattern, end = "", 0
+    for match in _FASTAPI.finditer(label):
+        regex = ".+" if match["conv"] == "path" else "[^/]+"
+        pattern += f"{re.escape(label[end : match.start()])}(?P<{match['name']}>{regex})"
+        end = match.end()
+    return rf"{pattern}{re.escape(label[end:].rstrip('/'))}(?:/.*)?\Z"
+
+
 def parse_native(path: str) -> Template:
     """Parse a Starlette or FastAPI path."""
     return _parse(path, _FASTAPI, frozenset({"path"}))
@@ -141,10 +177,12 @@ def _overlap(left: tuple[str, ...], right: tuple[str, ...]) -> bool:
 
 def _parse(source: str, syntax: re.Pattern[str], open_converters: frozenset[str]) -> Template:
     converters: list[str] = []
+    names: list[str] = []
 
     def replace(match: re.Match[str]) -> str:
         converter = match["conv"] or "str"
         converters.append(converter)
+        names.append(match["name"])
         return MANY if converter in open_converters else ONE
 
     def name(match: re.Match[str]) -> str:
@@ -156,4 +194,4 @@ def _parse(source: str, syntax: re.Pattern[str], open_converters: frozenset[str]
     slash = bool(segments) and segments[-1] == ""
     if slash:
         segments.pop()
-    return Template(source, label, tuple(segments), tuple(converters), slash)
+    return Template(source, label, tuple(segments), tuple(converters), slash, tuple(names))

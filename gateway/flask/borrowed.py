@@ -9,12 +9,15 @@ from fastapi import Depends, HTTPException, Request
 from flask import has_request_context
 from flask import url_for as flask_url_for
 
-from gateway.flask.sessions import DEPENDENCIES, minimal_environ
+from gateway.flask.environ import environ_of
+from gateway.flask.sessions import DEPENDENCIES, SCOPE_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flask import Flask
+
+    from gateway.flask.sessions import Sessions
 
 #: Where native handlers find the Flask app.
 FLASK_KEY = "gateway.flask"
@@ -37,9 +40,12 @@ async def flask_user(request: Request) -> Any:
     if has_request_context():
         return _logged_in()
     app = _app(request)
+    sessions: Sessions | None = request.scope.get(SCOPE_KEY)
+    if sessions is not None:
+        sessions.used = True
 
     def load() -> Any:
-        with app.request_context(minimal_environ(request.scope)):
+        with app.request_context(environ_of(app, request.scope)):
             return _logged_in()
 
     return await asyncio.to_thread(load)
@@ -69,7 +75,7 @@ def _url_for(request: Request) -> Callable[..., str]:
     app = _app(request)
 
     def build(endpoint: str, **values: Any) -> str:
-        with app.request_context(minimal_environ(request.scope)):
+        with app.request_context(environ_of(app, request.scope)):
             return flask_url_for(endpoint, **values)
 
     return build

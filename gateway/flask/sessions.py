@@ -8,12 +8,14 @@ saved with the answer's first byte, if it was changed.
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, Request
 from flask import has_request_context, session
 from flask.sessions import SecureCookieSessionInterface, SessionMixin
+
+from gateway.flask.environ import environ_of
+from gateway.logs import logger_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from flask import Flask
     from starlette.types import Message, Send
 
-logger = logging.getLogger("gateway.flask")
+logger = logger_for("gateway.flask")
 
 #: Where native handlers find the request's Sessions.
 SCOPE_KEY = "gateway.sessions"
@@ -36,16 +38,19 @@ class Sessions:
         self._scope = scope
         self._opened: SessionMixin | None = None
         self.writable = False
+        self.used = False
+        """Somebody has asked for what the cookie says, so the answer depends on it."""
 
     async def open(self) -> SessionMixin:
         """Return the session."""
+        self.used = True
         if self._opened is None:
             self._opened = await _run(self._app, self._open)
         return self._opened
 
     def _open(self) -> SessionMixin:
         app = self._app
-        request = app.request_class(minimal_environ(self._scope))
+        request = app.request_class(environ_of(app, self._scope))
         opened = app.session_interface.open_session(app, request)
         return opened if opened is not None else app.session_interface.make_null_session(app)
 
@@ -70,15 +75,23 @@ class Sessions:
         ]
 
     def sending(self, send: Send) -> Send:
-        """Return `send` with the session saved before the first byte."""
+        """Return `send` with the session saved before the first byte, and its `Vary: Cookie`."""
 
         async def saved(message: Message) -> None:
-            if message["type"] == "http.response.start" and self.writable:
-                added = await self.save()
-                message = {**message, "headers": [*message.get("headers", ()), *added]}
+            if message["type"] == "http.response.start" and self.used:
+                headers = [*message.get("headers", ()), *await self.save()]
+                if not any(_varies(name, value) for name, value in headers):
+                    headers.append((b"vary", b"Cookie"))
+                message = {**message, "headers": headers}
             await send(message)
 
         return saved
+
+
+def _varies(name: bytes, value: bytes) -> bool:
+    """Tell whether a header says that the answer depends on the cookie (RFC 9110, 12.5.5)."""
+    named = {each.strip().lower() for each in value.split(b",")}
+    return name.lower() == b"vary" and not named.isdisjoint({b"cookie", b"*"})
 
 
 async def _run(app: Flask, function: Any, *args: Any) -> Any:
@@ -134,28 +147,6 @@ def _sessions(request: Request) -> Sessions | None:
         message = "a Flask session needs the gateway in front: serve the app through it"
         raise RuntimeError(message)
     return sessions
-
-
-def minimal_environ(scope: Mapping[str, Any]) -> dict[str, Any]:
-    """Build as much of a WSGI environ as a session interface reads."""
-    server = scope.get("server") or ("localhost", 80)
-    environ: dict[str, Any] = {
-        "REQUEST_METHOD": scope["method"],
-        "SCRIPT_NAME": scope.get("root_path", ""),
-        "PATH_INFO": scope["path"].encode("utf-8", "surrogateescape").decode("latin-1"),
-        "QUERY_STRING": scope.get("query_string", b"").decode("latin-1"),
-        "SERVER_NAME": server[0],
-        "SERVER_PORT": str(server[1] or 80),
-        "SERVER_PROTOCOL": "HTTP/1.1",
-        "wsgi.url_scheme": scope.get("scheme", "http"),
-    }
-    cookies = [value.decode("latin-1") for name, value in scope["headers"] if name == b"cookie"]
-    if cookies:
-        environ["HTTP_COOKIE"] = "; ".join(cookies)
-    for name, value in scope["headers"]:
-        if name == b"host":
-            environ["HTTP_HOST"] = value.decode("latin-1")
-    return environ
 
 
 DEPENDENCIES |= {_writable, _readable}

@@ -64,6 +64,8 @@ async def introspected(request: Request) -> dict[str, str]:
     """Does something that is seen from outside, and leaves something behind."""
     names = ("greeted", "principal", "token")
     FOUND.append({name for name in names if hasattr(request.state, name)})
+    if "x-stranger" in request.headers:
+        raise HTTPException(401)
     request.state.token = "introspected"
     asked.send()
     return {"sub": "ann"}
