@@ -6,6 +6,7 @@ import difflib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from gateway.blocks import AUTHOR, blocked
 from gateway.exceptions import GatewayError
 from gateway.overrides import (
     ALL,
@@ -17,15 +18,18 @@ from gateway.overrides import (
     said,
     shape_of,
 )
-from gateway.routing import AUTOMATIC, Coverage
+from gateway.routing import AUTOMATIC, UNMOVED, Coverage
 from gateway.store import Change, Entry
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.blocks import Block, Proof
     from gateway.config import Config, Cutover
     from gateway.held import Held
     from gateway.routing import RouteTable
 
-Action = Literal["set", "rollback", "clear"]
+Action = Literal["set", "rollback", "clear", "accept"]
 #: An override lasts no longer, in seconds (366 days); what is meant for ever has no end at all.
 LONGEST_SECONDS = 366 * 86_400.0
 
@@ -36,7 +40,10 @@ class ChangeRefused(GatewayError):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What somebody asks for. `route` None means all; `weight` is in percent, `seconds` lasts."""
+    """What somebody asks for. `route` None means all; `weight` is in percent, `seconds` lasts.
+
+    `accept` ends a block: somebody has looked at what native lets in, and answers for it.
+    """
 
     action: Action
     route: str | None
@@ -51,11 +58,15 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """The change to carry out, the ids that it is about, and the routes that it leaves alone."""
+    """The change to carry out, the ids that it is about, and the routes that it leaves alone.
+
+    `blocked` are routes that stay on legacy although the change would move them.
+    """
 
     change: Change
     routes: tuple[str, ...]
     skipped: tuple[str, ...] = ()
+    blocked: tuple[str, ...] = ()
 
 
 def plan(wanted: Wanted, config: Config, table: RouteTable, held: Held, now: float) -> Planned:
@@ -66,6 +77,8 @@ def plan(wanted: Wanted, config: Config, table: RouteTable, held: Held, now: flo
     _check(wanted)
     if wanted.action == "clear":
         return _clear(wanted, config, table, held, now)
+    if wanted.action == "accept":
+        return _accept(wanted, table, held, now)
     ids: tuple[str, ...] = (ALL,)
     if wanted.route is None:
         skipped = _only_native(table)
@@ -79,8 +92,11 @@ def plan(wanted: Wanted, config: Config, table: RouteTable, held: Held, now: flo
             )
         ids, skipped = found.ids, found.alone
     before = held.by_route(now)
+    stay: tuple[str, ...] = ()
     if wanted.action == "set":
         _refuse_rolled_back(ids, before, table)
+        if wanted.cutover not in UNMOVED:
+            stay = _refuse_blocked(ids, table, held)
     put, entries = [], []
     for ident in ids:
         override = Override(
@@ -109,7 +125,98 @@ def plan(wanted: Wanted, config: Config, table: RouteTable, held: Held, now: flo
             for each in own
             if each.kind != "rollback"
         ]
-    return Planned(Change(put, drop, entries), ids, skipped)
+    return Planned(Change(put, drop, entries), ids, skipped, stay)
+
+
+def _refuse_blocked(ids: tuple[str, ...], table: RouteTable, held: Held) -> tuple[str, ...]:
+    """Return the blocked routes among those of `ids`; raise where none but blocked ones move."""
+    stand = blocked(held.blocks, table)
+    if not stand:
+        return ()
+    stay: dict[str, None] = {}
+    for ident in ids:
+        routes = [i for i in _below(ident, table) if i.partition(" ")[0] not in AUTOMATIC]
+        routes = routes or [ident]
+        stay |= dict.fromkeys(each for each in routes if each in stand)
+        if all(each in stand for each in routes):
+            raise ChangeRefused(
+                f"{routes[0]} is blocked: {stand[routes[0]].what}; {way_out(routes[0])}"
+            )
+    return tuple(stay)
+
+
+def way_out(route: str) -> str:
+    """Say how a block ends."""
+    return (
+        f"mend native and deploy it, or `gateway diffs accept '{route}' --reason …` "
+        "if that is meant"
+    )
+
+
+def _accept(wanted: Wanted, table: RouteTable, held: Held, now: float) -> Planned:
+    """End the blocks of a ROUTE, for the releases in which it has opened."""
+    if wanted.route is None:
+        raise ChangeRefused("name the route whose difference is meant: one at a time")
+    if not wanted.reason.strip():
+        raise ChangeRefused("say why native may let in whom legacy refuses (--reason)")
+    found = resolve(wanted.route, table)
+    names = {*found.ids, *found.alone}
+    names |= {own for ident in found.ids for own in _below(ident, table)}
+    stand = blocked(held.blocks, table)
+    meant = {each.route: each for ident, each in stand.items() if ident in names}
+    # One whose route is gone has no other name than its own.
+    meant |= {e.route: e for e in held.blocks if e.stands and e.route == wanted.route}
+    if not meant and not names:
+        raise ChangeRefused(unknown(wanted.route, table))
+    ends = [
+        replace(each, ended="accepted", at=now, author=wanted.author, reason=wanted.reason)
+        for each in meant.values()
+    ]
+    entries = [_entry(wanted, now, each.route, "blocked", "accepted") for each in ends]
+    return Planned(Change((), (), entries, blocks=ends), tuple(meant))
+
+
+def opened(
+    found: Sequence[tuple[Block, str | None]],
+    config: Config,
+    table: RouteTable,
+    held: Held,
+    now: float,
+) -> Planned:
+    """Return the change that writes blocks down, and rolls back what native serves there.
+
+    Each comes with the rule or route to roll back, None where native serves no client.
+    """
+    put: dict[str, Override] = {}
+    drop: list[str] = []
+    entries: list[Entry] = []
+    before = held.by_route(now)
+    for block, ident in found:
+        entries.append(Entry(now, "block", block.route, "", "blocked", AUTHOR, block.what))
+        if ident is None or rolled_back(ident, before, table) is not None or ident in put:
+            continue
+        reason = f"opened: {block.route}: {block.what}"
+        wanted = Wanted("rollback", ident, author=AUTHOR, reason=reason, alone=True)
+        try:
+            planned = plan(wanted, config, table, held, now)
+        except ChangeRefused:
+            continue  # the rule is gone; the block holds by itself
+        put |= {each.route: each for each in planned.change.put}
+        drop += planned.change.drop
+        entries += planned.change.entries
+    blocks = [block for block, _ in found]
+    return Planned(Change(tuple(put.values()), drop, entries, blocks=blocks), tuple(put))
+
+
+def proved(block: Block, proof: Proof, release: str, now: float) -> Change:
+    """Return the change that ends a block after a new release has been compared."""
+    reason = (
+        f"release {release}: {proof.compared} comparisons, both refused in {proof.refused}, "
+        "native let in nobody whom legacy refused"
+    )
+    end = replace(block, ended="proved", at=now, author="gateway", reason=reason)
+    entry = Entry(now, "unblock", block.route, "blocked", "", "gateway", reason)
+    return Change((), (), [entry], blocks=[end])
 
 
 def _refuse_rolled_back(

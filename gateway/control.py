@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from gateway.blocks import MOVED, Block, lost, name_of, standing, together, unwritten
 from gateway.changes import (
     ChangeRefused,
     Planned,
     Wanted,
     ended,
+    opened,
     outlived,
     plan,
+    proved,
     spoken_of,
     unknown,
 )
@@ -30,19 +32,23 @@ from gateway.exceptions import ConfigError, GatewayError, Problem
 from gateway.held import Held
 from gateway.lastknown import LastKnown
 from gateway.loading import digest_of_file, load
+from gateway.logs import logger_for
 from gateway.overrides import ALL, outdated
+from gateway.snapshot import with_blocks
 from gateway.store import Change, Entry, StoreConflict, StoreDown, after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from gateway.blocks import Proof
     from gateway.building import Builder
     from gateway.config import Config
     from gateway.loading import Loaded
+    from gateway.routing import Route
     from gateway.snapshot import Snapshot, SnapshotStore
     from gateway.store import Store
 
-logger = logging.getLogger("gateway.control")
+logger = logger_for("gateway.control")
 
 T = TypeVar("T")
 
@@ -81,12 +87,17 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """What a command has done: the ids that it was about, those left alone, and the revision."""
+    """What a command has done: the ids that it was about, those left alone, and the revision.
+
+    `blocked` are routes that stay on legacy although the change would move them.
+    """
 
     routes: tuple[str, ...]
     skipped: tuple[str, ...]
     revision: str
     ignored: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    blocked: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -99,7 +110,10 @@ class Counts:
 
 
 class Control:
-    """Keeps `snapshots` true to the file of `loaded` and to `store`."""
+    """Keeps `snapshots` true to the file of `loaded` and to `store`.
+
+    `release` returns the build id of what is served; it may take a while, and is called once.
+    """
 
     def __init__(
         self,
@@ -109,12 +123,19 @@ class Control:
         loaded: Loaded,
         store: Store,
         clock: Callable[[], float] = time.time,
+        release: Callable[[], str] = lambda: "",
     ) -> None:
         self.snapshots = snapshots
         self.counts = Counts()
         self.outcome = Outcome(ok=True, at=clock(), revision=snapshots.current.revision)
         self.store_error: str | None = None
         """Why the store can't be used just now; None: it can."""
+        self.release = ""
+        """The build id of what is served; empty before `start`."""
+        self._find_release = release
+        self._unwritten: dict[str, Block] = {}
+        self._moved: dict[str, str] = {}
+        self._writing: asyncio.Task[None] | None = None
         self._builder = builder
         self._loaded = loaded
         self._store, self._watched = store, store
@@ -139,12 +160,14 @@ class Control:
         self._threads = ThreadPoolExecutor(2, "gateway-control")
         self._watched = self._store.twin()
         async with self._lock:
+            if self._last_known is not None:
+                self._unwritten = await self._run(self._last_known.blocks)
             try:
-                self._held = await self._look(self._watched.read)
+                self._holds(await self._look(self._watched.read))
                 self._has_read = True
             except StoreDown:
                 if self._last_known is not None:
-                    self._held = await self._run(self._last_known.read)
+                    self._holds(await self._run(self._last_known.read))
             await self._rebuild(accepted=False)
 
     async def start(self) -> None:
@@ -157,6 +180,7 @@ class Control:
             self._store.url, str(self._loaded.file or self._loaded.source.name)
         )
         await self.open()
+        self.release = await self._run(self._find_release)
         async with self._lock:
             await self._drop_outdated()
         self._watching = asyncio.create_task(self._watch(), name="gateway-store")
@@ -169,6 +193,8 @@ class Control:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._watching
             self._watching = None
+        if self._writing is not None:
+            await asyncio.gather(self._writing, return_exceptions=True)
         threads, self._threads = self._threads, None
         if threads is not None:
             await asyncio.get_running_loop().run_in_executor(None, threads.shutdown)
@@ -242,6 +268,7 @@ class Control:
         async with self._lock:
             # What is asked for is meant for the file as it is now.
             await self._take_file(wanted.author or "a change")
+            await self._write_blocks()  # what is asked for must not be planned without them
             for _ in range(ATTEMPTS):
                 await self._take(await self._look(self._store.read))
                 current = self.snapshots.current
@@ -253,7 +280,7 @@ class Control:
                 now = self._clock()
                 planned = plan(wanted, self._loaded.config, current.table, self._held, now)
                 if not planned.routes:
-                    return Changed((), planned.skipped, current.revision)
+                    return Changed((), planned.skipped, current.revision, (), planned.blocked)
                 snapshot = await self._tried(planned, now)
                 try:
                     held = await self._look(
@@ -261,11 +288,17 @@ class Control:
                     )
                 except StoreConflict:
                     continue
-                self._held = held
+                self._holds(held)
                 self._swap(snapshot)
-                _tell(wanted, planned)
-                ignored = tuple(each for each in planned.routes if each in snapshot.ignored)
-                return Changed(planned.routes, planned.skipped, snapshot.revision, ignored)
+                _tell(wanted.action, planned)
+                return Changed(
+                    planned.routes,
+                    planned.skipped,
+                    snapshot.revision,
+                    tuple(each for each in planned.routes if each in snapshot.ignored),
+                    _new_cautions(current, snapshot),
+                    planned.blocked,
+                )
         raise StoreConflict("others kept changing the overrides; try again")
 
     async def _tried(self, planned: Planned, now: float) -> Snapshot:
@@ -278,6 +311,94 @@ class Control:
         if refused:
             raise ConfigError([Problem("refused", "override", "", why) for why in refused])
         return snapshot
+
+    # -- blocks -------------------------------------------------------------------------------
+
+    def block(self, route: Route, what: str) -> None:
+        """Leave a route to legacy from now on, as native has let in whom legacy refused.
+
+        At once here, whatever becomes of the store; it is written down, and what native serves is
+        rolled back for all, as soon as the store takes it. `what` says how both sides answered.
+        """
+        name = name_of(route)
+        found = Block(name, (self.release,), self._clock(), what)
+        known = {each.route: each for each in self._blocks()}.get(name)
+        if known is not None and known.settles(found):
+            return
+        if route.cutover in MOVED:
+            own = self.snapshots.current.overrides.get(route.id)
+            rule = route.rule.id if route.rule is not None else name
+            self._moved[name] = name if own is not None and own.route == route.id else rule
+        self._unwritten |= {name: found if known is None else known.opened_again(found)}
+        logger.error("%s opened: %s; legacy serves it from here on", name, what)
+        self._swap(self.snapshots.current)
+        if self._watching is not None and (self._writing is None or self._writing.done()):
+            self._writing = asyncio.create_task(self._write_soon(), name="gateway-blocks")
+
+    def standing(self) -> dict[str, Block]:
+        """Return the blocks that stand, by the names of their routes."""
+        return standing(self._blocks())
+
+    async def prove(self, block: Block, proof: Proof) -> None:
+        """End a block, if it still is as it was when that was proved. Raises StoreDown."""
+        async with self._lock:
+            await self._write_blocks()
+            await self._take(await self._look(self._store.read))
+            if block not in self._held.blocks:
+                return
+            change = proved(block, proof, self.release, self._clock())
+            with contextlib.suppress(StoreConflict):  # the next look proves it again
+                held = await self._look(partial(self._store.write, change, self._held))
+                await self._rebuild(held)
+                logger.warning("%s is blocked no more: %s", block.route, change.entries[0].reason)
+
+    def _blocks(self) -> tuple[Block, ...]:
+        """Return what the store holds, and what it hasn't taken yet."""
+        return together(self._held.blocks, self._unwritten.values())
+
+    def _holds(self, held: Held) -> None:
+        """Take over a state; blocks that it has lost, or doesn't know yet, wait to be written."""
+        missing = lost(self._held.blocks, held.blocks)
+        self._unwritten = unwritten({**missing, **self._unwritten}, held.blocks)
+        self._held = held
+
+    async def _write_soon(self) -> None:
+        """Write blocks without waiting for the next look at the store, which tries it again."""
+        with contextlib.suppress(StoreDown, StoreConflict):
+            async with self._lock:
+                await self._write_blocks()
+        await self._remember()
+
+    async def _write_blocks(self) -> None:
+        """Write blocks that the store hasn't taken yet; roll back what native serves there."""
+        for _ in range(ATTEMPTS):
+            if not self._unwritten:
+                return
+            await self._take(await self._look(self._store.read))
+            now, current = self._clock(), self.snapshots.current
+            found = [(each, self._moved.get(name)) for name, each in self._unwritten.items()]
+            planned = opened(found, self._loaded.config, current.table, self._held, now)
+            try:
+                snapshot = await self._tried(planned, now)
+            except ConfigError:  # a block needs no rollback to hold
+                alone = [(each, None) for each, _ in found]
+                planned = opened(alone, self._loaded.config, current.table, self._held, now)
+                snapshot = await self._tried(planned, now)
+            try:
+                held = await self._look(
+                    partial(self._store.write, _stamped(planned, current), self._held)
+                )
+            except StoreConflict:
+                continue
+            for block, _ in found:
+                self._moved.pop(block.route, None)
+            self._holds(held)
+            self._swap(snapshot)
+            _tell("block", planned)
+        if self._unwritten:
+            raise StoreConflict("others kept changing the overrides; try again")
+
+    # -- what was done ------------------------------------------------------------------------
 
     async def audit(self, limit: int, route: str | None = None) -> list[Entry]:
         """Return the last entries of the audit trail: all, or those that have to do with a ROUTE.
@@ -304,10 +425,12 @@ class Control:
         while True:
             try:
                 await self._watch_once()
+                await self._write_waiting()
                 await self._remember()
                 await self._end_overdue()
             except StoreDown:
                 await asyncio.sleep(RETRY_SECONDS)
+                await self._keep_blocks()
                 await self._end_overdue()
             except Exception:
                 logger.exception("watching the overrides failed")
@@ -321,11 +444,23 @@ class Control:
             async with self._lock:
                 await self._take(await self._look(self._watched.read))
 
+    async def _write_waiting(self) -> None:
+        """Write blocks that could not be written when they were found."""
+        if self._unwritten:
+            async with self._lock:
+                await self._write_blocks()
+
     async def _remember(self) -> None:
         """Keep what holds for a process that starts while the store is down."""
         known, held = self._last_known, self._held
         if known is not None and known.is_due(held):
             await self._run(partial(known.note, held))
+        await self._keep_blocks()
+
+    async def _keep_blocks(self) -> None:
+        """Keep the blocks that no store has taken yet for whatever process starts next."""
+        if self._last_known is not None:
+            await self._run(partial(self._last_known.keep, dict(self._unwritten)))
 
     async def _end_overdue(self) -> None:
         """Put what has expired out of force, whether or not the store can be told of it."""
@@ -397,13 +532,18 @@ class Control:
         held = self._held if held is None else held
         build = partial(self._builder.build, self._loaded, held, self._clock(), accepted=accepted)
         snapshot = await self._run(build)
-        self._held = held
+        self._holds(held)
         self._swap(snapshot)
 
     def _swap(self, snapshot: Snapshot) -> None:
+        snapshot = with_blocks(snapshot, self._blocks())
         for route, why in snapshot.ignored.items():
             if route not in self.snapshots.current.ignored:
                 logger.warning("the override of %s is ignored: %s", route, why)
+        before = {str(problem) for problem in self.snapshots.current.warnings}
+        for problem in snapshot.warnings:
+            if problem.finding and str(problem) not in before:
+                logger.error("legacy serves what may not move: %s", problem)
         self.snapshots.swap(self.snapshots.current.revision, snapshot)
 
     async def _look(self, function: Callable[[], T]) -> T:
@@ -453,6 +593,7 @@ class Control:
             "config": "ok" if self.outcome.ok else f"kept: {_shortly(wrong)}",
             "restart_required": list(self.outcome.restart_required),
             "store": "ok" if self.store_error is None else "down: the last known overrides hold",
+            "refused": list(self.snapshots.current.refused),
         }
 
 
@@ -487,16 +628,22 @@ def _shortly(problems: tuple[Problem, ...]) -> str:
     return f"{first.where} [{first.code}]{more}"
 
 
+def _new_cautions(before: Snapshot, now: Snapshot) -> tuple[str, ...]:
+    """Return what `check` would warn of, if the file said what has just been changed."""
+    known = {str(each) for each in before.cautions}
+    return tuple(str(each) for each in now.cautions if str(each) not in known)
+
+
 def _stamped(planned: Planned, current: Snapshot) -> Change:
     entries = [replace(each, revision=current.revision) for each in planned.change.entries]
     return replace(planned.change, entries=entries)
 
 
-def _tell(wanted: Wanted, planned: Planned) -> None:
+def _tell(action: str, planned: Planned) -> None:
     for entry in planned.change.entries:
         logger.warning(
             "%s %s: %s -> %s, by %s%s",
-            wanted.action,
+            action,
             entry.route,
             entry.before or "nothing",
             entry.after,

@@ -6,7 +6,9 @@ it, and the audit trail has it with the figures that caused it. Whoever leads ke
 walk to itself, so that the next leader goes on in the middle of a step.
 
 A burst of failures isn't left to the leader: the worker that sees it stops sending requests to
-native at once, and then rolls back for all.
+native at once, and then rolls back for all. Nor is a caller whom native has let in and legacy
+refused: `Control.block` rolls that back at once, of a canary and of `live`, with a guardrail or
+without.
 
 What a person does has the last word: a rollback stays until it is cleared, and whoever sets the
 weight in the middle of a walk ends it. `confirm: true` waits for somebody to set `native`.
@@ -16,7 +18,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import secrets
 import time
 from collections import Counter
@@ -25,9 +26,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from gateway.blocks import AUTHOR
 from gateway.changes import Wanted
 from gateway.control import RevisionMismatch
 from gateway.exceptions import GatewayError
+from gateway.logs import logger_for
 from gateway.observe.tally import BOUNDS, Line
 from gateway.rollout.analysis import analyse
 from gateway.rollout.burst import Burst
@@ -44,6 +47,7 @@ from gateway.rollout.walk import (
     paused,
 )
 from gateway.routing import Backend, Reason
+from gateway.shadow.compare import UNEQUAL
 from gateway.store import Entry, StoreDown
 
 if TYPE_CHECKING:
@@ -59,12 +63,10 @@ if TYPE_CHECKING:
     from gateway.snapshot import Snapshot
     from gateway.store import Store
 
-logger = logging.getLogger("gateway.guardrail")
+logger = logger_for("gateway.guardrail")
 
 T = TypeVar("T")
 
-#: Who moves, in overrides and in the audit trail.
-AUTHOR = "guardrail"
 #: How often figures are told and judged, in seconds.
 LOOK_SECONDS = 0.5
 #: How long the lead is held without being prolonged, in seconds.
@@ -283,7 +285,7 @@ class Guardrail:
             tried = self._verdicts.tried.get((route.method, route.label))
             if tried is not None:
                 compared += sum(tried.verdicts.values())
-                different += tried.verdicts["different"]
+                different += sum(tried.verdicts[each.value] for each in UNEQUAL)
         # What failover covered was a request of native's, and its failure.
         failovers = legacy.reasons.get(Reason.FAILOVER.value, 0)
         return Window(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field, TypeAdapter
 
+from gateway.blocks import Block, together
 from gateway.overrides import ALL, Override
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Held:
     `sequence` grows by one with every change. `generation` names the store's life: one that has
     lost its data begins another. `writes` are the ids of the last changes, the newest last.
     `ancestors` are the earlier lives that went into this one, each with the last sequence that it
-    includes.
+    includes. `blocks` only grow: one that has ended says so.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, allow_inf_nan=False)
@@ -44,6 +45,7 @@ class Held:
     generation: str = ""
     writes: tuple[str, ...] = ()
     ancestors: tuple[tuple[str, Sequence_], ...] = ()
+    blocks: tuple[Block, ...] = ()
 
     @property
     def mark(self) -> str:
@@ -82,8 +84,14 @@ class Held:
         """Return when the next one ends, or has ended; None where none does."""
         return min((e.expires for e in self.overrides if e.expires is not None), default=None)
 
-    def changed(self, put: Sequence[Override], drop: Collection[str], write: str) -> Held:
-        """Return the state after a change, whose id is `write`."""
+    def changed(
+        self,
+        put: Sequence[Override],
+        drop: Collection[str],
+        write: str,
+        blocks: Sequence[Block] = (),
+    ) -> Held:
+        """Return the state after a change, whose id is `write`; `blocks` replace earlier ones."""
         gone = {*drop, *(each.route for each in put)}
         kept = tuple(each for each in self.overrides if each.route not in gone)
         generation, sequence = self.generation or write, self.sequence + 1
@@ -94,6 +102,7 @@ class Held:
             overrides=(*kept, *(replace(each, origin=origin) for each in put)),
             generation=generation,
             writes=(*self.writes, write)[-_MOST_WRITES:],
+            blocks=tuple(({e.route: e for e in (*self.blocks, *blocks)}).values()),
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -121,7 +130,7 @@ def merged(ours: Held, found: Held) -> Held:
     """Put together what a worker knows and what a store holds that has lost some of that.
 
     What was changed in the store since its loss is newer than what we know, and counts. But a
-    rollback and the kill switch never give way, whichever side they are on.
+    rollback, a block and the kill switch never give way, whichever side they are on.
     """
     by_route = {each.route: each for each in ours.overrides}
     for each in found.overrides:
@@ -144,6 +153,7 @@ def merged(ours: Held, found: Held) -> Held:
         life,
         (life,),
         tuple(ancestors.items())[-_MOST_ANCESTORS:],
+        together(ours.blocks, found.blocks),
     )
 
 

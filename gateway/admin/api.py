@@ -79,6 +79,19 @@ class RollbackBody(_Body):
     """A route to put back on legacy, until somebody clears it."""
 
 
+class AcceptBody(BaseModel):
+    """A block to end: somebody answers for what native lets in."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    route: RouteName
+    """A rule's name, `GET /items/{id}`, or a path for all its methods."""
+    reason: Annotated[Reason, Field(min_length=1)]
+    """Why native may let in whom legacy refuses, for the audit trail."""
+    author: Author = ""
+    """Who accepts it."""
+
+
 class ClearBody(_Body):
     """An override to drop."""
 
@@ -201,6 +214,15 @@ async def clear(
     return _told(await control.change(wanted, known), response)
 
 
+@router.post("/diffs/accept")
+async def accept(
+    body: AcceptBody, control: InForce, known: Known, response: Response
+) -> dict[str, Any]:
+    """End a route's block, for the releases in which native let in a caller whom legacy refused."""
+    wanted = Wanted("accept", body.route, author=body.author, reason=body.reason)
+    return _told(await control.change(wanted, known), response)
+
+
 @router.post("/reload")
 async def reload(control: InForce, response: Response) -> dict[str, Any]:
     """Read the config file again; 409 with every problem where the last good one stays."""
@@ -221,9 +243,9 @@ async def audit(
     route: RouteName | None = None,
     limit: Annotated[int, Field(ge=1, le=1000)] = 100,
 ) -> dict[str, Any]:
-    """List what was changed, by whom and why; the newest first."""
+    """List what was changed, by whom and why, the newest first; and what rules accept."""
     entries = await control.audit(limit, route)
-    return {"entries": [views.entry_row(each) for each in entries]}
+    return views.trail(entries, control.snapshots.current)
 
 
 @router.get("/diffs", response_class=Response)
@@ -246,7 +268,7 @@ async def diffs(
     def written() -> Json:
         now = time.time()
         kept = samples if since is None else found.newer(samples, now - since)
-        said = found.page(snapshot.table, parts, kept, noise, only, limit, now)
+        said = found.page(snapshot, parts, kept, noise, only, limit, now)
         begun = min((e["started"] for e in parts if e.get("alive", True)), default=None)
         return Json({**said, "store": store, "workers": _alive(parts), "counted_since": begun})
 
@@ -269,7 +291,9 @@ def _told(changed: Changed, response: Response) -> dict[str, Any]:
     return {
         "routes": list(changed.routes),
         "skipped": list(changed.skipped),
+        "blocked": list(changed.blocked),
         "revision": changed.revision,
+        "warnings": list(changed.warnings),
     }
 
 

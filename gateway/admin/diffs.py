@@ -15,11 +15,15 @@ from gateway.store import StoreDown
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from gateway.blocks import Block
     from gateway.control import Control
     from gateway.observe.metrics import Part
     from gateway.routing import RouteTable
+    from gateway.snapshot import Snapshot
 
 
+#: Verdicts of answers that differ, the gravest first.
+_APART = ("opened", "closed", "different")
 _SAMPLE = frozenset({"method", "path", "query", "more"})
 _ESSENCE = frozenset({"status", "bytes", "error"})
 _DIFFERENCE = frozenset({"path", "legacy", "native", "kind", "note"})
@@ -42,7 +46,8 @@ class Counts:
         verdicts = self.verdicts.get(route, Counter())
         return {
             "compared": verdicts.total(),
-            "different": verdicts["different"],
+            "different": sum(verdicts[each] for each in _APART),
+            "opened": verdicts["opened"],
             "mirror_suspended": self.suspended.get(route),
         }
 
@@ -96,6 +101,7 @@ def _is_sample(document: Any) -> bool:
             document.keys() >= _SAMPLE
             and isinstance(document["route"], str)
             and isinstance(document["at"], int | float)
+            and isinstance(document.get("verdict", ""), str)
             and all(document[side].keys() >= _ESSENCE for side in ("legacy", "native"))
             and all(each.keys() >= _DIFFERENCE for each in document["differences"])
         )
@@ -124,7 +130,7 @@ def newer(samples: Mapping[str, Any], than: float) -> dict[str, Any]:
 
 
 def page(
-    table: RouteTable,
+    snapshot: Snapshot,
     parts: Sequence[Part],
     samples: Mapping[str, Any],
     noise: Mapping[str, Any],
@@ -134,9 +140,10 @@ def page(
 ) -> dict[str, Any]:
     """Describe what was found of the routes `only`, or of all: `limit` samples, the newest first.
 
-    A route has a row where it is mirrored, or where anything is known of it. Times are in seconds
-    since the epoch.
+    A route has a row where it is mirrored, or where anything is known of it. What is blocked, or
+    has opened, comes before all else. Times are in seconds since the epoch.
     """
+    table, stand = snapshot.table, blocks(snapshot)
     counted = counts(parts)
     asked = frozenset(_id(each.id) for each in table.routes)
     if only is not None:
@@ -146,16 +153,36 @@ def page(
         for each in samples.values()
         if _id(each["route"]) in asked
     ]
-    kept.sort(key=lambda each: each["at"], reverse=True)
+    kept.sort(key=lambda each: (each.get("verdict") == "opened", each["at"]), reverse=True)
     learned = _learned(noise, now)
     told = {each["route"] for each in kept} | learned.keys()
     told |= {_id(each.id) for each in table.routes if each.mirroring is not None}
+    opened = {each["route"] for each in kept if each.get("verdict") == "opened"}
+    opened |= {route for route, each in counted.verdicts.items() if each["opened"]}
     rows = [
-        {**counted.row(route), "noise": learned.get(route, [])}
-        for route in sorted(asked, key=_by_path)
-        if route in told or route in counted
+        {
+            **counted.row(route),
+            "noise": learned.get(route, []),
+            "blocked": stand.get(route),
+        }
+        for route in sorted(asked, key=lambda r: (r not in stand, r not in opened, *_by_path(r)))
+        if route in told or route in counted or route in stand
     ]
     return {"routes": rows, "samples": kept[:limit], "more_samples": max(0, len(kept) - limit)}
+
+
+def blocks(snapshot: Snapshot) -> dict[str, dict[str, Any]]:
+    """Describe the blocks that stand, by the routes that legacy serves because of them."""
+    return {_id(route): block_row(block) for route, block in snapshot.blocks.items()}
+
+
+def block_row(block: Block) -> dict[str, Any]:
+    """Describe one block."""
+    return {
+        "what": block.what,
+        "since": block.since,
+        "releases": list(block.releases),
+    }
 
 
 def _learned(documents: Mapping[str, Any], now: float) -> dict[str, list[dict[str, Any]]]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import logging
 import os
 import time
 from collections import OrderedDict
@@ -19,6 +18,7 @@ from starlette.exceptions import HTTPException
 
 from gateway.admin.rendering import Json
 from gateway.exceptions import GatewayError
+from gateway.logs import logger_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from gateway.config import AdminConfig
 
-logger = logging.getLogger("gateway.admin")
+logger = logger_for("gateway.admin")
 
 #: Largest body that an admin page reads, in bytes.
 MAX_BODY = 65_536

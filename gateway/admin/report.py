@@ -14,7 +14,9 @@ from gateway.printable import shown
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-VERDICTS = ("equal", "expected", "noise", "different")
+VERDICTS = ("opened", "closed", "different", "raced", "equal", "expected", "noise")
+#: Verdicts of answers that differ unexpectedly.
+APART = ("opened", "closed", "different")
 _FLAPS = {"changed": "value", "type": "type", "absent": "comes and goes", "order": "order"}
 
 
@@ -26,7 +28,8 @@ def html(data: dict[str, Any], now: float | None = None) -> str:
         name: sum(row["verdicts"].get(name, 0) for row in data["routes"]) for name in VERDICTS
     }
     text: str = _template().render(
-        routes=sorted(routes, key=lambda each: not each["differs"]),
+        routes=sorted(routes, key=lambda each: (not each["blocked"], not each["differs"])),
+        apart=sum(totals[name] for name in APART),
         totals=totals,
         verdicts=VERDICTS,
         counted=bool(data["workers"]),
@@ -51,7 +54,8 @@ def _route(row: dict[str, Any], samples: list[dict[str, Any]]) -> dict[str, Any]
         **row,
         "verdicts": {name: row["verdicts"].get(name, 0) for name in VERDICTS},
         "compared": sum(row["verdicts"].values()),
-        "differs": bool(own or row["verdicts"].get("different")),
+        "differs": bool(own or any(row["verdicts"].get(name) for name in APART)),
+        "blocked": row.get("blocked"),
         "samples": own,
         "skipped": {name: n for name, n in row["outcomes"].items() if name != "compared"},
     }

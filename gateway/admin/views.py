@@ -10,10 +10,10 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 from gateway.admin import diffs
 from gateway.observe.tally import HISTORY_SECONDS, Line, Moment, Totals, percentile, totals
 from gateway.overrides import ALL
-from gateway.routing import AUTOMATIC, Coverage
+from gateway.routing import AUTOMATIC, UNMOVED, Coverage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from gateway.observe.metrics import Part
     from gateway.overrides import Override
@@ -72,6 +72,8 @@ def route_row(route: Route) -> dict[str, Any]:
         "auth": route.auth or "",
         "requires": sorted(route.requires),
         "hooks": route.hooks,
+        "findings": [each.code for each in route.findings] if route.cutover not in UNMOVED else [],
+        "accepted": dict(route.accepted),
     }
 
 
@@ -102,16 +104,19 @@ def status(snapshot: Snapshot, parts: Sequence[Part], now: float) -> dict[str, A
         override = snapshot.overrides.get(route.id) or (
             snapshot.overrides.get(route.rule.id) if route.rule else None
         )
+        block = snapshot.blocks.get(route.id)
         rows.append(
             {
                 **route_row(route),
                 **_numbers(counted, route.label, route.method, now),
                 **found.shortly(route.id),
+                "blocked": diffs.block_row(block) if block is not None else None,
                 "circuit": _circuit(route, alive),
                 "file": override.replaced if override is not None else None,
                 "override": override.as_json() if override is not None else None,
             }
         )
+    rows.sort(key=lambda row: (row["blocked"] is None, not row["opened"]))
     return {
         "revision": snapshot.revision,
         "revisions": sorted({part["revision"] for part in alive}),
@@ -131,6 +136,26 @@ def _circuit(route: Route, alive: Sequence[Part]) -> dict[str, int] | None:
         return None
     states = Counter(part["circuits"].get(route.id, "closed") for part in alive)
     return dict(states)
+
+
+def trail(entries: Iterable[Entry], snapshot: Snapshot) -> dict[str, Any]:
+    """Describe the audit trail, and which findings the file accepts, for which routes and why."""
+    routes: dict[tuple[int, str], list[Route]] = {}
+    for route in snapshot.table.routes:
+        for code in route.accepted:
+            if route.rule is not None:
+                routes.setdefault((route.rule.index, code), []).append(route)
+    accepted = [
+        {
+            "rule": found[0].rule.id if found[0].rule is not None else "",
+            "code": code,
+            "reason": found[0].accepted[code],
+            "owner": (found[0].rule.config.owner if found[0].rule is not None else None) or "",
+            "routes": list(dict.fromkeys(each.id for each in found)),
+        }
+        for (_, code), found in routes.items()
+    ]
+    return {"entries": [entry_row(each) for each in entries], "accepted": accepted}
 
 
 def entry_row(entry: Entry) -> dict[str, Any]:
@@ -175,6 +200,7 @@ def _numbers(counted: Counted, label: str, method: str | None, now: float) -> di
         "requests": count,
         "refused": sides["guard"].count,
         "failovers": legacy.reasons.get("failover", 0),
+        "bypassed": legacy.reasons.get("middleware", 0),
         "native_share": 100 * native.count / count if count else None,
         "rate": sum(m.legacy + m.native for m in recent) / RATE_SECONDS,
         "error_rate": sum(m.errors for m in recent) / RATE_SECONDS,

@@ -15,11 +15,13 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.admin import report
+from gateway.changes import Wanted, way_out
+from gateway.cli.live import IfMatchOption, change
 from gateway.cli.output import (
     ConfigOption,
     JsonOption,
-    RouteArgument,
     UrlOption,
+    author,
     cell,
     chosen,
     duration,
@@ -28,6 +30,7 @@ from gateway.cli.output import (
     print_json,
 )
 from gateway.cli.remote import place
+from gateway.folders import refuse_planted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -42,7 +45,18 @@ SinceOption = Annotated[
     str | None,
     typer.Option("--since", help="Only samples of the last 30m, 2h or 1d: is a mend one?"),
 ]
-_VERDICTS = {"equal": "green", "expected": "green", "noise": "cyan", "different": "bold red"}
+ReasonOption = Annotated[
+    str, typer.Option("--reason", help="With accept: why native may let in whom legacy refuses.")
+]
+_VERDICTS = {
+    "opened": "bold white on red",
+    "closed": "bold red",
+    "different": "bold red",
+    "raced": "dim",
+    "equal": "green",
+    "expected": "green",
+    "noise": "cyan",
+}
 _MOST_FIELDS = 10
 #: So many differences of one field and kind are shown of a sample; the rest is a number.
 _MOST_ALIKE = 3
@@ -55,19 +69,43 @@ def register(app: typer.Typer) -> None:
 
 
 def diffs(
-    route: RouteArgument = None,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[accept] [ROUTE]",
+            help="A rule's name, 'GET /items/{id}', or a path for all its methods. After `accept`: "
+            "the blocked route whose difference is meant.",
+        ),
+    ] = None,
     html: HtmlOption = None,
     limit: LimitOption = 20,
     since: SinceOption = None,
+    reason: ReasonOption = "",
+    if_match: IfMatchOption = None,
     url: UrlOption = None,
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show what shadow and live have found: counts, fields, noise, and both answers side by side.
+    """Show what mirrors have found: counts, fields, noise, and both answers side by side.
+
+    `opened` comes first: legacy refused a caller there, and native let it in. Such a route is
+    blocked: legacy serves it, whatever the file says, until a new release has been compared 200
+    times or `gateway diffs accept ROUTE --reason …` says that it is meant.
 
     Exit code 0: nothing differs unexpectedly; 1: something does; 2: it could not be told. With
     --since only what was sampled in that time counts.
     """
+    route, accepts = _words(words or [])
+    if accepts:
+        if html is not None or since is not None:
+            fail("accept ends a block: --html and --since have no meaning with it")
+        if route is not None and not reason.strip():
+            fail("say why native may let in whom legacy refuses: --reason 'what is meant by it'")
+        wanted = Wanted("accept", route, author=author(), reason=reason)
+        change(place(url, config, chosen(config)), wanted, if_match, json=json)
+        return
+    if reason or if_match:
+        fail("--reason and --if-match are for `gateway diffs accept ROUTE`")
     if html is not None and json:
         fail("--html writes a file, --json prints: choose one")
     seconds = duration("--since", since)
@@ -82,12 +120,27 @@ def diffs(
         _print(data, since)
     if since is not None and data["store"] != "ok":
         fail("the store can't be read: what has differed lately isn't known")
-    counted = since is None and any(row["verdicts"].get("different") for row in data["routes"])
-    sys.exit(1 if counted or data["samples"] else 0)
+    counted = since is None and any(
+        row["verdicts"].get(name) for row in data["routes"] for name in report.APART
+    )
+    blocked = any(row.get("blocked") for row in data["routes"])
+    sys.exit(1 if counted or blocked or data["samples"] else 0)
+
+
+def _words(words: list[str]) -> tuple[str | None, bool]:
+    """Return the ROUTE, and whether its block is to end."""
+    accepts = len(words) > 1 and words[0] == "accept"
+    rest = words[1:] if accepts else words
+    if len(rest) > 1:
+        fail(f"one route at a time: {' '.join(rest)!r} is {len(rest)} words (quote 'GET /path')")
+    if rest == ["accept"]:
+        fail("name the route: gateway diffs accept ROUTE --reason …")
+    return (rest[0] if rest else None), accepts
 
 
 def _write(file: Path, text: str) -> None:
     try:
+        refuse_planted(file.absolute())
         file.write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         fail(f"{file} can't be written: {error.strerror or error}")
@@ -115,6 +168,7 @@ def _print(data: dict[str, Any], since: str | None) -> None:
         else:
             what = "has differed" if samples else "nothing has differed"
             _line(cell(row["route"], "bold").append(f"  {what} in the last {since}", "not bold"))
+            _blocked(row)
         for sample in samples:
             _line("")
             _sample(sample, before=sample["at"] < (data.get("counted_since") or 0.0))
@@ -137,6 +191,7 @@ def _route(row: dict[str, Any], *, counted: bool) -> None:
                 head.append(", " if head.plain.endswith(tuple(_VERDICTS)) else ": ", "not bold")
                 head.append(f"{verdicts[name]} {name}", f"not bold {colour}")
     _line(head)
+    _blocked(row)
     if row["suspended"]:
         why = f"mirrored no more: {row['suspended']} blocks the event loop, or hangs"
         _entry("suspended", cell(why, "red"))
@@ -148,6 +203,13 @@ def _route(row: dict[str, Any], *, counted: bool) -> None:
     _entry("noise", cell(", ".join(noise), "cyan"))
     skipped = [f"{name} ({n})" for name, n in row["outcomes"].items() if name != "compared"]
     _entry("skipped", cell(", ".join(skipped), "dim"))
+
+
+def _blocked(row: dict[str, Any]) -> None:
+    """Say why legacy serves a route whatever else is said, and how that ends."""
+    block = row.get("blocked")
+    if block:
+        _entry("blocked", cell(f"{block['what']}; {way_out(row['route'])}", "bold red"))
 
 
 def _entry(name: str, what: Text) -> None:
@@ -164,6 +226,8 @@ def _sample(sample: dict[str, Any], *, before: bool) -> None:
     when = datetime.fromtimestamp(sample["at"], UTC).astimezone()
     target = sample["path"] + (f"?{sample['query']}" if sample["query"] else "")
     head = cell(f"{when:%Y-%m-%d %H:%M:%S}  {sample['method']} {target}", "bold")
+    if sample.get("verdict") in ("opened", "closed"):
+        head.append(f"  {sample['verdict']}", _VERDICTS[sample["verdict"]])
     if before:
         head.append("  (before the last start: not in the counts)", "not bold dim")
     _line(Text("  ").append_text(head))

@@ -24,13 +24,17 @@ class Answer:
     """What one side has answered.
 
     `status` is 0 where there was no answer (exception, timeout), `headers` are ASGI's raw pairs
-    with their names in lower case, `error` is what the side has raised.
+    with their names in lower case, `error` is what the side has raised. `by_hook`: a hook or
+    middleware has answered instead of the view. `cut` says why there is no body to compare:
+    `stream`, `too_long`, `timeout`.
     """
 
     status: int
     headers: tuple[tuple[bytes, bytes], ...]
     body: bytes
     error: BaseException | None = None
+    by_hook: bool = False
+    cut: str | None = None
 
     @property
     def failed(self) -> bool:

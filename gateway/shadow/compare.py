@@ -11,7 +11,7 @@ from gateway.shadow import values
 from gateway.shadow.answer import cookies, media_type
 from gateway.shadow.expect import expectations
 from gateway.shadow.lens import Lens, Rule
-from gateway.shadow.masking import bytes_apart, shown, texts_apart
+from gateway.shadow.masking import bytes_apart, hide_named, shown, texts_apart
 from gateway.shadow.trees import Enough, Found, Keys, Kind, Report, walk
 from gateway.shadow.values import MISSING
 
@@ -39,6 +39,16 @@ class Verdict(StrEnum):
     NOISE = "noise"
     """It differs only in what differs by itself."""
     DIFFERENT = "different"
+    OPENED = "opened"
+    """Legacy turned the caller away, native let it in."""
+    CLOSED = "closed"
+    """Native turned the caller away, legacy let it in."""
+    RACED = "raced"
+    """It was one of these two, and is no longer when it is looked at again."""
+
+
+#: Verdicts of answers that differ unexpectedly.
+UNEQUAL = (Verdict.DIFFERENT, Verdict.OPENED, Verdict.CLOSED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,7 +336,12 @@ def _json(x: bytes, y: bytes, report: Report) -> None:
         quick = not (report.learning or report.lens.expects)
         if quick and trees[0] == trees[1] and not values.ambiguous(x, y):
             return  # the usual case, in C
-        walk(trees[0], trees[1], report.lens.at("$"), ("$",), report)
+        before = len(report.differences)
+        try:
+            walk(trees[0], trees[1], report.lens.at("$"), ("$",), report)
+        finally:  # there may be more differences than anybody reads
+            fresh = [hide_named(each, trees) for each in report.differences[before:]]
+            report.differences[before:] = fresh
     elif trees:
         report.differences.append(Found(("body",), refused[0], refused[1], "type"))
     else:

@@ -24,6 +24,7 @@ from fnmatch import fnmatchcase
 from http.client import HTTPConnection, HTTPSConnection
 from typing import TYPE_CHECKING, Any
 
+from gateway.secrecy import path_without_secrets
 from gateway.shadow.compare import Difference
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ def _note_request(request: Any) -> None:
 def _note_call(method: str, scheme: str, host: str, port: int | None, target: str) -> None:
     if method.upper() in _ASKING:
         return
-    path = target.partition("?")[0]
+    path = path_without_secrets(target.partition("?")[0])
     if "://" in path:  # absolute form, through a proxy
         note("http", f"{method.upper()} {path}")
         return

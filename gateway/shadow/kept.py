@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from gateway.cutover import OWN_COOKIE
 from gateway.shadow.answer import Answer
-from gateway.state import request_state
+from gateway.state import Reached, request_state
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Mapping
@@ -39,8 +39,8 @@ class Unfit(OSError):
 class Collected:
     """One answer as its ASGI messages make it: at most `most` bytes of body.
 
-    `why` is set, and nothing is kept any more, where it turns out not to be fit for comparison:
-    `stream` (server-sent events have no end) or `too_long`.
+    `why` is set, and no body is kept any more, where it turns out not to be fit for comparison:
+    `stream` (server-sent events have no end), `too_long` or `timeout`.
     """
 
     __slots__ = ("_parts", "_size", "complete", "headers", "most", "status", "why")
@@ -63,13 +63,13 @@ class Collected:
                 self._size += len(body)
                 self._parts.append(body)
                 if self._size > self.most:
-                    self._give_up("too_long")
+                    self.give_up("too_long")
             self.complete = not message.get("more_body", False)
         elif kind == "http.response.start":
             self.status = message["status"]
             self.headers = self._headers(message.get("headers", ()))
         elif kind in _BEYOND:
-            self._give_up("too_long")
+            self.give_up("too_long")
 
     def _headers(self, pairs: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[bytes, bytes], ...]:
         kept: list[tuple[bytes, bytes]] = []
@@ -78,17 +78,19 @@ class Collected:
             if key == b"set-cookie" and value.startswith(_OWN):
                 continue  # the gateway's own cookie is none of the apps' doing
             if key == b"content-type" and value.lower().startswith(b"text/event-stream"):
-                self._give_up("stream")
+                self.give_up("stream")
             kept.append((key, value))
         return tuple(kept)
 
-    def _give_up(self, why: str) -> None:
+    def give_up(self, why: str) -> None:
+        """Keep no body: status and headers are all that counts of it."""
         self.why = why
         self._parts.clear()
 
-    def answer(self, error: BaseException | None = None) -> Answer:
+    def answer(self, error: BaseException | None, reached: Reached) -> Answer:
         """Return it as a value."""
-        return Answer(self.status, self.headers, b"".join(self._parts), error)
+        body = b"".join(self._parts)
+        return Answer(self.status, self.headers, body, error, reached.by_hook, self.why)
 
 
 def _has_body(headers: Mapping[bytes, bytes]) -> bool:
@@ -121,6 +123,7 @@ class Kept:
         "answer",
         "context",
         "effects",
+        "reached",
         "scope",
         "state",
         "whole",
@@ -133,6 +136,8 @@ class Kept:
         self.answer = Collected(length)
         self.effects: Recording | None = None
         """What the side that answers does besides; None where nobody wants to know."""
+        self.reached = Reached()
+        """How far the request has come in the legacy app."""
         self.whole = False
         """Whether the request's body has been read to its end."""
         self._receive, self._send = receive, send
@@ -164,9 +169,12 @@ class Kept:
 
     @property
     def unfit(self) -> str | None:
-        """Why there is nothing to compare with; None: there is."""
-        if self.answer.why is not None:
-            return self.answer.why
+        """Why the other side isn't asked; None: it is.
+
+        Of an answer that is too long for comparison, who was let in can still be compared.
+        """
+        if self.answer.why == "stream":
+            return "stream"
         if self._size > self.answer.most:
             return "too_long"
         headers = dict(self.scope["headers"])
@@ -174,7 +182,9 @@ class Kept:
             return "upgrade"
         if not self.whole and _has_body(headers):
             return "unread"  # the side that answered has not read the body to its end
-        return None if self.answer.complete and not self._left else "aborted"
+        if self.answer.complete and not self._left:
+            return None
+        return self.answer.why or "aborted"
 
     def again(self) -> Again:
         """Return what gives the request's body once more."""

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, AnyStr
 
-from gateway.secrecy import HIDDEN, is_secret, without_secrets
+from gateway.secrecy import HIDDEN, is_secret, is_secret_pair, secret_members, without_secrets
 from gateway.shadow.values import MISSING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gateway.locations import Location
+    from gateway.shadow.trees import Found
 
 _LONGEST = 200
 _WIDEST = 20
@@ -39,19 +43,51 @@ def shown(location: Location, value: Any) -> Any:
     return plain
 
 
+def hide_named(found: Found, trees: Sequence[Any]) -> Found:
+    """Hide values that a name beside them makes secret: `[{"name": "password", "value": …}]`."""
+    if not any(_is_named_secret(tree, found.location[1:]) for tree in trees):
+        return found
+    legacy, native = (
+        MISSING if value is MISSING else HIDDEN for value in (found.legacy, found.native)
+    )
+    return replace(found, legacy=legacy, native=native)
+
+
+def _is_named_secret(tree: Any, place: Location) -> bool:
+    for at, key in enumerate(place):
+        if isinstance(tree, dict):
+            if key in secret_members(tree):
+                return True
+        elif isinstance(tree, list) and isinstance(key, int) and key < len(tree):
+            if at == len(place) - 1 and key == 1 and is_secret_pair(tree):
+                return True
+        else:
+            return False
+        if isinstance(tree, dict) and key not in tree:
+            return False
+        tree = tree[key]
+    return False
+
+
 def _plain(value: Any, secret: bool, depth: int) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, dict | list) and not depth:
         return "…"
     if isinstance(value, dict):
+        hidden = secret_members(value)
         members = list(value.items())[:_WIDEST]
         plain = {
-            _safe(key): _plain(each, secret or is_secret(key), depth - 1) for key, each in members
+            _safe(without_secrets(key)): _plain(each, secret or key in hidden, depth - 1)
+            for key, each in members
         }
         return plain if len(members) == len(value) else {**plain, "…": len(value)}
     if isinstance(value, list):
-        items = [_plain(each, secret, depth - 1) for each in value[:_WIDEST]]
+        pair = is_secret_pair(value)
+        items = [
+            _plain(each, secret or (pair and at == 1), depth - 1)
+            for at, each in enumerate(value[:_WIDEST])
+        ]
         return items if len(items) == len(value) else [*items, f"… ({len(value)})"]
     if secret:
         return HIDDEN

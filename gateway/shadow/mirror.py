@@ -14,28 +14,32 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 import random
 import time
 from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import anyio.to_thread
 
 from gateway.cutover import Decision
 from gateway.exceptions import Handover, UseLegacy
-from gateway.routing import Backend, Match, Reason
+from gateway.logs import logger_for
+from gateway.refusals import Refusal
+from gateway.routing import SAFE, Backend, Match, Reason
+from gateway.shadow.compare import Verdict
 from gateway.shadow.effects import listen, recording
 from gateway.shadow.kept import Collecting, Kept, Unfit, apart
+from gateway.shadow.opening import changed_since, limited, meaning, pair, told
 from gateway.shadow.steps import in_steps
 from gateway.shadow.writes import Undo
-from gateway.state import begin, mirrored
+from gateway.state import Reached, begin, mirrored
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Collection
     from types import CodeType, FrameType
 
     from anyio import CapacityLimiter
@@ -45,10 +49,11 @@ if TYPE_CHECKING:
     from gateway.routing import Mirroring, Route
     from gateway.shadow.answer import Answer
     from gateway.shadow.effects import Recording
+    from gateway.shadow.opening import Pair
     from gateway.shadow.verdicts import Verdicts
     from gateway.snapshot import Snapshot
 
-logger = logging.getLogger("gateway.shadow")
+logger = logger_for("gateway.shadow")
 
 #: A mirrored handler that keeps the event loop for longer, in seconds, is mirrored no more.
 BLOCK_SECONDS = 0.25
@@ -69,6 +74,10 @@ _MIRRORED = {side: Decision(side, Reason.MIRROR) for side in Backend}
 _ELSEWHERE = (Reason.FAILOVER, Reason.USE_LEGACY, Reason.RETIRED, Reason.GUARD)
 
 
+#: What a client can do to a request so that both answers can't be compared; who is let in still is.
+_HIDING = frozenset({"unread", "too_long", "upgrade"})
+
+
 class Rerun(Protocol):
     """Serves a request once more, by the side that is named; neither counted nor observed."""
 
@@ -80,9 +89,18 @@ class Rerun(Protocol):
         scope: Scope,
         receive: Receive,
         send: Send,
+        reached: Reached,
         /,
     ) -> Awaitable[None]:
-        """Serve it."""
+        """Serve it, and write down in `reached` how far it has come in the legacy app."""
+        ...
+
+
+class Watch(Protocol):
+    """Who wants to know who is let in where; on the event loop."""
+
+    def compared(self, route: Route, pair: Pair, verdict: Verdict | None, what: str, /) -> None:
+        """Take note of one comparison: both refusals, the verdict on them, and how it is told."""
         ...
 
 
@@ -106,7 +124,8 @@ class Mirrors:
     """All mirrors of one worker; everything runs on the event loop.
 
     `rerun` asks a side; `prepare` readies the legacy app, and may be called again and again.
-    `is_full` tells that no thread is left for legacy, which would refuse the request then.
+    `is_full` tells that no thread is left for legacy, which would refuse the request then. `login`
+    returns the paths of login pages, to which a redirect is a refusal.
     """
 
     def __init__(
@@ -116,6 +135,8 @@ class Mirrors:
         verdicts: Verdicts,
         prepare: Callable[[], None] = lambda: None,
         is_full: Callable[[], bool] = lambda: False,
+        watch: Watch | None = None,
+        login: Callable[[], Collection[str]] = tuple,
     ) -> None:
         self.outcomes: Counter[tuple[str, str, str]] = Counter()
         """How mirrors ended, by method, path template and outcome."""
@@ -126,6 +147,9 @@ class Mirrors:
         self._rerun = rerun
         self._prepare = prepare
         self._is_full = is_full
+        self._watch = watch
+        self._find_login = login
+        self._login: Collection[str] = ()
         self._running: dict[asyncio.Task[None], _Job] = {}
         self._revision = ""
         self._stopped = False
@@ -187,6 +211,7 @@ class Mirrors:
         the whole loop: it gets as many more as there may be mirrors.
         """
         self._prepare()
+        self._login = frozenset(self._find_login())
         if self._limiter is None:
             self._limiter = anyio.to_thread.current_default_thread_limiter()
             self._limiter.total_tokens += self._settings.in_flight
@@ -208,6 +233,10 @@ class Mirrors:
             why = served.reason.value
         elif len(self._running) >= self._settings.in_flight:
             why = "busy"
+        if why in _HIDING and kept.scope["method"] in SAFE and kept.answer.complete:
+            # Else whoever has found a way in could add a body that nobody reads, and stay unseen.
+            kept.answer.give_up(why)
+            why = None
         if why is not None:
             self._count(route, why)
             return
@@ -224,7 +253,7 @@ class Mirrors:
         if known is None or known[0] is not route:
             known = (route, replace(route, failover=None, circuit=None))
             self._bare[id(route)] = known
-        return Match(known[1], match.forced, match.head, match.direct)
+        return replace(match, route=known[1])
 
     # -- by itself ----------------------------------------------------------------------------
 
@@ -247,44 +276,136 @@ class Mirrors:
 
     async def _compare(self, job: _Job) -> None:
         kept, mirroring = job.kept, job.mirroring
-        first = kept.answer.answer(job.error)
+        first = kept.answer.answer(job.error, kept.reached)
         other = Backend.NATIVE if job.served is Backend.LEGACY else Backend.LEGACY
         effects = _recorded(kept)
         second = await self._ask(job, other)
         recording.set(None)
         legacy, native = (first, second) if other is Backend.NATIVE else (second, first)
-        if mirroring.noise and _percent() < mirroring.noise:
+        if limited(legacy, native):
+            raise Unfit("limited")
+        who = await self._who(job, legacy, native)
+        cut = legacy.cut or native.cut
+        if cut is not None and who is None:
+            raise Unfit(cut)
+        if cut is None and mirroring.noise and _percent() < mirroring.noise:
             twin = await self._ask(job, Backend.LEGACY)
+            if twin.cut is not None:
+                raise Unfit(twin.cut)
             await self.verdicts.learn(job.route, mirroring, legacy, twin)
-        _refuse_unreadable(legacy, native)
+        if who is None:
+            _refuse_unreadable(legacy, native)
         done: tuple[Recording, Recording] | None = None
         if effects is not None and kept.effects is not None:
             mine, theirs = kept.effects, effects
             done = (mine, theirs) if other is Backend.NATIVE else (theirs, mine)
-        await self.verdicts.compare(job.route, mirroring, kept.scope, legacy, native, done)
+        scope = kept.scope
+        await self.verdicts.compare(job.route, mirroring, scope, legacy, native, done, who)
 
-    async def _ask(self, job: _Job, side: Backend) -> Answer:
-        """Ask one side. Raises Unfit where there is no answer to compare."""
+    async def _who(self, job: _Job, legacy: Answer, native: Answer) -> Verdict | None:
+        """Tell whether only one side has let the caller in, and tell `watch` at once."""
+        scope = job.kept.scope
+        found = pair(legacy, native, scope, self._login)
+        verdict = found.verdict
+        viewless = job.route.legacy is not None and job.match.read.outcome != "rule"
+        if viewless and verdict is Verdict.OPENED and found.legacy is Refusal.ABSENT:
+            # A path that only `on_mismatch` gives to native: that legacy has no such page is why.
+            verdict = None
+        if verdict is not None and (
+            await self._has_raced(job, found, legacy, native) or await self._is_misread(job, found)
+        ):
+            verdict = Verdict.RACED
+        if self._watch is not None:
+            self._watch.compared(job.route, found, verdict, told(legacy, native))
+        return verdict
+
+    async def _has_raced(self, job: _Job, found: Pair, legacy: Answer, native: Answer) -> bool:
+        """Ask the first side again where something may have happened between the two answers.
+
+        If the refusing side ran second, the first may refuse by now. A 404 that came first may have
+        been too early: what it is about may have been made since.
+        """
+        kept = job.kept
+        if kept.scope["method"] not in SAFE:
+            return False
+        first = legacy if job.served is Backend.LEGACY else native
+        late = found.away is not job.served
+        if not late and (first.status != HTTPStatus.NOT_FOUND or first.by_hook):
+            return False
+        try:
+            again = await self._ask(job, job.served)
+        except Unfit:
+            return False  # it can't be told: what was seen counts
+        return changed_since(meaning(again, kept.scope, self._login), late=late)
+
+    async def _is_misread(self, job: _Job, found: Pair) -> bool:
+        """Tell whether the sides differ only in how they read a header that was sent twice.
+
+        WSGI joins its lines, Starlette reads the first. So any client could let a verdict come up.
+        """
+        headers = job.kept.scope["headers"]
+        once: list[tuple[bytes, bytes]] = []
+        told: set[bytes] = set()
+        for name, value in headers:
+            if name == b"cookie" or name not in told:
+                once.append((name, value))
+            told.add(name)
+        if job.kept.scope["method"] not in SAFE or len(once) == len(headers):
+            return False
+        try:
+            again = await self._ask(job, found.away, {**job.kept.scope, "headers": once})
+        except Unfit:
+            return False
+        return meaning(again, job.kept.scope, self._login) is Refusal.LET_IN
+
+    async def _ask(self, job: _Job, side: Backend, changed: Scope | None = None) -> Answer:
+        """Ask one side, by a `changed` scope if there is one. Raises Unfit where it has no answer.
+
+        One that is cut has a status and headers, and the reason.
+        """
         begin(job.kept.state)
         again = job.kept.again()
         collecting = Collecting(again, job.mirroring.compare.max_body)
-        scope = apart(job.kept.scope)
+        scope = apart(job.kept.scope if changed is None else changed)
+        reached = Reached()
 
         def blocked(seconds: float) -> None:
             if side is Backend.NATIVE:
                 self._suspend(job.route, seconds)
 
-        error: BaseException | None = None
+        decision = _MIRRORED[side]
+        run = partial(
+            self._rerun, job.snapshot, job.match, decision, scope, again, collecting, reached
+        )
+        error = await self._ended(job, collecting, partial(self._bounded, job, run, blocked))
         try:
-            decision = _MIRRORED[side]
-            run = partial(self._rerun, job.snapshot, job.match, decision, scope, again, collecting)
-            await self._bounded(job.mirroring.writes, run, blocked)
+            await self._uncancelled()
+            answer = collecting.answer
+            if answer.why is not None and not answer.status:
+                raise Unfit(answer.why)
+            if not answer.complete and error is None and answer.why is None:
+                raise Unfit("no_answer")
+            if self._timeouts and self._timeouts[job.route.id] > 0:
+                self._timeouts[job.route.id] -= 1
+            return answer.answer(error, reached)
+        finally:
+            del error  # its frames lead back here
+
+    async def _ended(
+        self, job: _Job, collecting: Collecting, run: Callable[[], Awaitable[None]]
+    ) -> BaseException | None:
+        """Await a side's answer, and return what it has raised. Raises Unfit where it has none."""
+        try:
+            await run()
         except Unfit:
-            raise
+            if not collecting.answer.status:
+                raise
         except _Late:
             if not collecting.answer.complete:
                 self._hangs(job.route)
-                raise Unfit("timeout") from None
+                if not collecting.answer.status:
+                    raise Unfit("timeout") from None
+                collecting.answer.give_up("timeout")
         except (UseLegacy, Handover) as other:
             why = "use_legacy" if isinstance(other, UseLegacy) else "strayed"
             raise Unfit(why) from None
@@ -292,18 +413,8 @@ class Mirrors:
             # Not even SystemExit may end the server. Cancelled: the handler did that to itself.
             if self._stopped and isinstance(raised, asyncio.CancelledError):
                 raise
-            error = raised
-        try:
-            await self._uncancelled()
-            if collecting.answer.why is not None:
-                raise Unfit(collecting.answer.why)
-            if not collecting.answer.complete and error is None:
-                raise Unfit("no_answer")
-            if self._timeouts and self._timeouts[job.route.id] > 0:
-                self._timeouts[job.route.id] -= 1
-            return collecting.answer.answer(error)
-        finally:
-            del error  # its frames lead back here
+            return raised
+        return None
 
     async def _uncancelled(self) -> None:
         """Take back what a handler has done to the task that it ran in: the next wait would end."""
@@ -318,11 +429,12 @@ class Mirrors:
 
     async def _bounded(
         self,
-        writes: WritesConfig | None,
+        job: _Job,
         run: Callable[[], Awaitable[None]],
         blocked: Callable[[float], None],
     ) -> None:
         """Await it for so long, or until its writes can be undone. Raises _Late, and Unfit."""
+        writes = job.mirroring.writes
         if writes is None:
             timeout = asyncio.timeout(None)
             try:

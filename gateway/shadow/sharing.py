@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from gateway.logs import logger_for
 from gateway.shadow.noise import DAY, Noise
 from gateway.shadow.verdicts import KEPT_SECONDS, MOST_SAMPLES
 from gateway.store import StoreDown
@@ -21,15 +21,16 @@ from gateway.store import StoreDown
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from gateway.shadow.proofs import Proofs
     from gateway.shadow.verdicts import Verdicts
     from gateway.store import Store
 
 T = TypeVar("T")
 
-logger = logging.getLogger("gateway.shadow")
+logger = logger_for("gateway.shadow")
 
-#: What samples and noise are called in the store.
-DIFFS, NOISE = "diffs", "noise"
+#: What samples, noise and proofs are called in the store.
+DIFFS, NOISE, PROOFS = "diffs", "noise", "proofs"
 #: How often the store is looked at and written to, in seconds.
 EVERY_SECONDS = 2.0
 #: How long the server's start waits for what is known, and its end for what is to be written.
@@ -57,7 +58,10 @@ class Sharing:
         mirrored: Callable[[], frozenset[str]],
         clock: Callable[[], float] = time.time,
         every: float = EVERY_SECONDS,
+        proofs: Proofs | None = None,
     ) -> None:
+        self._proofs = proofs
+        self._told: dict[str, list[int]] = {}
         self._verdicts = verdicts
         self._store = store.twin()
         self._mirrored = mirrored
@@ -103,6 +107,7 @@ class Sharing:
         try:
             await self._share_samples()
             await self._share_noise()
+            await self._share_proofs()
         except StoreDown as error:
             if not self._down:
                 logger.error("what mirrors find can't be kept, it is tried again: %s", error)
@@ -158,6 +163,18 @@ class Sharing:
             take_in(noise, part, self._clock())
             await asyncio.sleep(0)
 
+    # -- proofs -------------------------------------------------------------------------------
+
+    async def _share_proofs(self) -> None:
+        """Tell what was compared of blocked routes; judge it together with what others tell."""
+        own = self._proofs.documents() if self._proofs is not None else {}
+        if self._proofs is None or not own:
+            return
+        if own != self._told:
+            await self._on_thread(self._store.put, PROOFS, own, KEPT_SECONDS, MOST_DOCUMENTS)
+            self._told = own
+        await self._proofs.judge(await self._on_thread(self._store.documents, PROOFS))
+
     async def _on_thread(self, function: Callable[..., T], *args: Any) -> T:
         if self._threads is None:
             self._threads = ThreadPoolExecutor(1, "gateway-sharing")
@@ -165,11 +182,14 @@ class Sharing:
 
 
 def surplus(samples: Mapping[str, Any], most: int) -> list[str]:
-    """Return the keys of the samples that are too many for their route: the oldest."""
-    by_route: dict[str, list[tuple[float, str]]] = defaultdict(list)
+    """Return the keys of the samples that are too many for their route: the oldest.
+
+    Those of native letting somebody in go last.
+    """
+    by_route: dict[str, list[tuple[bool, float, str]]] = defaultdict(list)
     for key, sample in samples.items():
-        by_route[sample["route"]].append((sample["at"], key))
-    return [key for each in by_route.values() for _, key in sorted(each, reverse=True)[most:]]
+        by_route[sample["route"]].append((sample.get("verdict") == "opened", sample["at"], key))
+    return [key for each in by_route.values() for *_, key in sorted(each, reverse=True)[most:]]
 
 
 def take_in(noise: Noise, document: Any, now: float) -> None:

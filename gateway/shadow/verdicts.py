@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 import time
 import traceback
 from collections import Counter
@@ -13,10 +12,12 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from gateway.logs import logger_for
 from gateway.secrecy import path_without_secrets, query_without_secrets, without_secrets
-from gateway.shadow.compare import Comparison, Policy, Verdict, compare, compare_twins
+from gateway.shadow.compare import UNEQUAL, Comparison, Policy, Verdict, compare, compare_twins
 from gateway.shadow.effects import differing
 from gateway.shadow.noise import Noise
+from gateway.shadow.opening import FIELD, difference
 from gateway.shadow.tracebacks import shortened
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from gateway.shadow.compare import Difference
     from gateway.shadow.effects import Recording
 
-logger = logging.getLogger("gateway.shadow")
+logger = logger_for("gateway.shadow")
 
 #: Bodies up to this many bytes are compared on the event loop: a thread would cost more.
 SMALL_BYTES = 4_096
@@ -71,8 +72,35 @@ class Verdicts:
         legacy: Answer,
         native: Answer,
         effects: tuple[Recording, Recording] | None = None,
+        who: Verdict | None = None,
     ) -> None:
-        """Compare two answers to one request, and what both sides did, and note the verdict."""
+        """Compare two answers to one request, and what both sides did, and note the verdict.
+
+        `who` is the verdict on who was let in, if there is one: it stands above all others.
+        """
+        if who is Verdict.RACED:
+            self._count(route, Comparison(who))
+            return
+        if legacy.cut is None is native.cut:
+            found = await self._compared(route, mirroring, scope, legacy, native, effects)
+        else:
+            found = Comparison(Verdict.EQUAL, cut=True)
+        if who is not None:
+            differences = (difference(legacy, native), *found.differences)
+            found = replace(found, verdict=who, differences=differences)
+        self._count(route, found)
+        if found.verdict in UNEQUAL:
+            self._keep(route, scope, found, legacy, native)
+
+    async def _compared(
+        self,
+        route: Route,
+        mirroring: Mirroring,
+        scope: Scope,
+        legacy: Answer,
+        native: Answer,
+        effects: tuple[Recording, Recording] | None,
+    ) -> Comparison:
         head = scope["method"] == "HEAD"
         learned = self._noise(route).learned(self._clock())
         policy = self._policy(route, mirroring)
@@ -87,16 +115,18 @@ class Verdicts:
             if apart:
                 differences = (*found.differences, *apart)
                 found = replace(found, verdict=Verdict.DIFFERENT, differences=differences)
+        return found
+
+    def _count(self, route: Route, found: Comparison) -> None:
         key = (route.method, route.label)
         tried = self.tried.get(key)
         if tried is None:
             tried = self.tried[key] = Tried()
         tried.verdicts[found.verdict.value] += 1
-        if found.verdict is Verdict.DIFFERENT:
+        if found.verdict in UNEQUAL:
             for each in dict.fromkeys(difference.field for difference in found.differences):
                 known = each in tried.fields or len(tried.fields) < MOST_FIELDS
                 tried.fields[each if known else "other"] += 1
-            self._keep(route, scope, found, legacy, native)
 
     async def learn(self, route: Route, mirroring: Mirroring, legacy: Answer, twin: Answer) -> None:
         """Learn from two of legacy's answers to one request what differs by itself."""
@@ -121,11 +151,12 @@ class Verdicts:
         if key in self._samples:
             return  # one of its kind is enough until they are taken: a traceback is dear
         mine = sum(1 for each in self._samples.values() if each["route"] == route.id)
-        if mine >= MOST_SAMPLES:
+        if mine >= MOST_SAMPLES and found.verdict is not Verdict.OPENED:
             return
         self._samples[key] = {
             "route": route.id,
             "at": self._clock(),
+            "verdict": found.verdict.value,
             "method": scope["method"],
             "path": path_without_secrets(scope["path"]),
             "query": query_without_secrets(scope.get("query_string", b"")),
@@ -165,8 +196,8 @@ class Verdicts:
 
 def _kind(difference: Difference) -> str:
     """Tell what makes a mismatch another one: one status must not hide the next."""
-    if difference.field == "status":
-        return f"status {difference.legacy} {difference.native}"
+    if difference.field in ("status", FIELD):
+        return f"{difference.field} {difference.legacy} {difference.native}"
     return f"{difference.field} {difference.kind}"
 
 

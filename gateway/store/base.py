@@ -11,6 +11,7 @@ from gateway.held import Held, merged, new_id
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
+    from gateway.blocks import Block
     from gateway.overrides import Override
 
 
@@ -26,8 +27,9 @@ class StoreConflict(GatewayError):
 class Entry:
     """One line of the audit trail; never changed and never removed.
 
-    `at` is in seconds since the epoch. `action` is set, rollback, clear, expire, drop, restore or
-    reload. `before` and `after` are what was in force: a cutover as people write it, or empty.
+    `at` is in seconds since the epoch. `action` is set, rollback, clear, expire, drop, restore,
+    reload, block, accept or unblock. `before` and `after` are what was in force: a cutover as
+    people write it, `blocked`, or empty.
     """
 
     at: float
@@ -45,13 +47,15 @@ class Entry:
 class Change:
     """One step of the store: overrides that come, routes whose overrides go, and their entries.
 
-    `write` is its id, so that whoever tries it out beforehand comes to the same state.
+    `write` is its id, so that whoever tries it out beforehand comes to the same state. `blocks` are
+    those that begin, or have ended.
     """
 
     put: Sequence[Override] = ()
     drop: Sequence[str] = ()
     entries: Sequence[Entry] = field(default=())
     write: str = field(default_factory=new_id)
+    blocks: Sequence[Block] = ()
 
 
 Step: TypeAlias = "Callable[[Held], tuple[Held, Sequence[Entry]]]"
@@ -160,4 +164,4 @@ def entry_of(data: dict[str, Any]) -> Entry:
 
 def after(held: Held, change: Change) -> Held:
     """Return what is held after a change."""
-    return held.changed(change.put, change.drop, change.write)
+    return held.changed(change.put, change.drop, change.write, change.blocks)

@@ -14,10 +14,12 @@ import time
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
+from gateway.folders import refuse_planted
 from gateway.held import Held
 from gateway.store.base import Entry, Step, Store, StoreDown, entry_of
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
@@ -195,10 +197,16 @@ class SqliteStore(Store):
                 self.close()
             raise StoreDown(f"{self.url}: {error}") from error
 
+    def _found(self) -> os.stat_result:
+        """Look at the file, and at what SQLite puts beside it: nothing of it may be planted."""
+        for beside in ("", "-journal", "-wal", "-shm"):
+            refuse_planted(self.path.with_name(self.path.name + beside))
+        return self.path.stat()
+
     def _connect(self, *, make: bool) -> sqlite3.Connection | None:
         """Return the connection to the file that is there now, which may be another than before."""
         try:
-            found = self.path.stat()
+            found = self._found()
             inode = (found.st_dev, found.st_ino)
         except FileNotFoundError:
             self.close()
@@ -224,7 +232,7 @@ class SqliteStore(Store):
         except BaseException:
             connection.close()
             raise
-        found = self.path.stat()
+        found = self._found()
         self._connection, self._inode = connection, (found.st_dev, found.st_ino)
         self._whole = make
         return connection

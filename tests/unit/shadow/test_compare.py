@@ -550,3 +550,28 @@ def test_all_of_fifty_seeded_differences_are_found() -> None:
         assert compare(answer(legacy), answer(document(frozenset({i}))), how).differences
     every = compare(answer(legacy), answer(document(frozenset(range(50)))), how)
     assert len({each.path for each in every.differences}) == 50
+
+
+@pytest.mark.parametrize(
+    ("legacy", "native"),
+    [
+        ({"fields": [{"name": "passwd[]", "value": "hunter2"}]},
+         {"fields": [{"name": "passwd[]", "value": "hunter2!"}]}),
+        ({"h": [["X-Api-Key", "hunter2"]]}, {"h": [["X-Api-Key", "hunter2!"]]}),
+        ({"name": "user_pwd", "value": {"is": "hunter2"}},
+         {"name": "user_pwd", "value": {"is": "hunter2!"}}),
+        ({"key": "pin"}, {"key": "pin", "value": "hunter2"}),
+        ({"db_pass": "hunter2"}, {"db_pass": "hunter2!"}),
+    ],
+)  # fmt: skip
+def test_a_secrets_name_may_stand_beside_it(legacy: Any, native: Any) -> None:
+    found = compare(answer(legacy), answer(native), PLAIN)
+    assert found.verdict is Verdict.DIFFERENT
+    assert "hunter2" not in repr(found)
+    assert "***" in repr(found)
+
+
+def test_a_name_of_nothing_secret_hides_nothing() -> None:
+    legacy, native = ({"name": "page", "value": each} for each in ("one", "two"))
+    (found,) = compare(answer(legacy), answer(native), PLAIN).differences
+    assert (found.legacy, found.native) == ("one", "two")
