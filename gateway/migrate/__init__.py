@@ -1,0 +1,1 @@
+"""Tools for a migration. Nothing here is part of serving a request."""
