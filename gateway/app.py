@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import sys
 import time
@@ -13,7 +12,6 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from fastapi import FastAPI
 from fastapi.exceptions import FastAPIError
 from flask import Flask
 from starlette.applications import Starlette
@@ -28,7 +26,9 @@ from gateway.control import Control
 from gateway.dispatch import Dispatcher
 from gateway.exceptions import AppImportError, ConfigError, GatewayError
 from gateway.flask import urls
+from gateway.flask.login_pages import login_pages
 from gateway.flask.main_loop import MainLoop
+from gateway.flask.reached import noting
 from gateway.flask.side import FlaskSide
 from gateway.guardrail import Guardrail
 from gateway.held import Held
@@ -38,12 +38,16 @@ from gateway.legacy import Bridge, Pool
 from gateway.lifespan import NestedLifespan
 from gateway.loading import Loaded, load, load_mapping
 from gateway.lock import verify_lock
+from gateway.logs import logger_for
 from gateway.native import NativeApp
 from gateway.observe import AccessLog, LoopLag, LoopSql, Tally, Telemetry, Workers, server_pid
 from gateway.overrides import outdated
+from gateway.release import named, of_code
 from gateway.reload import OnHangup, watch
+from gateway.routing import AUTOMATIC, Coverage
 from gateway.shadow.effects import recording
 from gateway.shadow.mirror import Mirrors
+from gateway.shadow.proofs import Proofs
 from gateway.shadow.sharing import Sharing
 from gateway.shadow.verdicts import Verdicts
 from gateway.snapshot import SnapshotStore
@@ -63,7 +67,7 @@ if TYPE_CHECKING:
     from gateway.routing import RouteTable
     from gateway.snapshot import Snapshot
 
-logger = logging.getLogger("gateway")
+logger = logger_for("gateway")
 
 
 class Gateway:
@@ -87,6 +91,7 @@ class Gateway:
         middleware: Sequence[Middleware] = (),
         observers: Sequence[Observer] = (),
         verify_lock: bool = True,
+        strict: bool = False,
     ) -> None:
         loaded = _load(config)
         problems: list[Problem] = []
@@ -113,22 +118,30 @@ class Gateway:
         self._main_loop: MainLoop | None = None
         if settings.async_views == "main" and self._flask is not None:
             self._main_loop = MainLoop(self._flask.app)
-        self._builder = Builder(legacy_app, self._native, self._flask, guard, locked=verify_lock)
+        self._builder = Builder(
+            legacy_app, self._native, self._flask, guard, locked=verify_lock, strict=strict
+        )
         self.snapshots = SnapshotStore(self._builder.build(loaded, Held(), time.time()))
         store = open_store(
             whole.state, loaded.folder, on_disk=loaded.file is not None, alone=server_pid() is None
         )
         self.control = Control(
-            builder=self._builder, snapshots=self.snapshots, loaded=loaded, store=store
+            builder=self._builder,
+            snapshots=self.snapshots,
+            loaded=loaded,
+            store=store,
+            release=self._release,
         )
         tally, self._breakers = Tally(), Breakers()
         verdicts = Verdicts()
         self._guardrail = Guardrail(self.control, self.control.store, tally, verdicts)
         self._started = time.time()
         self._mirror_pool = Pool(whole.mirror.in_flight, 0, settings.queue_timeout)
+        self._proofs = Proofs(self.control)
+        served = noting(legacy_app)
         again = Dispatcher(
             snapshots=self.snapshots,
-            legacy=Bridge(legacy_app, self._mirror_pool, settings),
+            legacy=Bridge(served, self._mirror_pool, settings),
             native=self._native,
             flask=self._flask,
             guard=guard,
@@ -141,15 +154,17 @@ class Gateway:
             verdicts,
             self._prepare_mirror,
             lambda: self._mirror_pool.is_full,
+            self._proofs,
+            self._login_pages,
         )
-        self._sharing = Sharing(verdicts, store, self._mirrored)
+        self._sharing = Sharing(verdicts, store, self._mirrored, proofs=self._proofs)
         self._lag = LoopLag(whole.observe.loop_lag, self.mirrors.blocked)
         self._telemetry = Telemetry(tally, Workers(server_pid()), self._facts)
         self._prefix = whole.admin.prefix.rstrip("/")
         self._pages = Pages(self._prefix, token, self.control, self._telemetry, self._guardrail)
         self._dispatch = Dispatcher(
             snapshots=self.snapshots,
-            legacy=Bridge(legacy_app, self._pool, settings),
+            legacy=Bridge(served, self._pool, settings),
             native=self._native,
             flask=self._flask,
             guard=guard,
@@ -235,7 +250,7 @@ class Gateway:
         async with self._running():
             self._pages.phase = Phase.READY
             for problem in self.snapshots.current.warnings:
-                logger.warning("%s", problem)
+                (logger.error if problem.finding else logger.warning)("%s", problem)
             await send({"type": "lifespan.startup.complete"})
             await receive()
             self._pages.phase = Phase.DRAINING
@@ -294,6 +309,7 @@ class Gateway:
             },
             "blocks": dict(self._lag.counts),
             "mirrors": self.mirrors.as_json(),
+            "opened": self._opened(snapshot),
             "moves": [[*key, number] for key, number in self._guardrail.moves.items()],
             "gauges": {
                 "gateway_config_last_reload_successful": int(outcome.ok),
@@ -301,6 +317,7 @@ class Gateway:
                 "gateway_config_restart_required": len(outcome.restart_required),
                 "gateway_overrides": len(snapshot.overrides),
                 "gateway_overrides_ignored": len(snapshot.ignored),
+                "gateway_routes_refused": len(snapshot.refused),
                 "gateway_kill_switch": int(snapshot.policy.kill_switch),
                 "gateway_store_up": int(control.store_error is None),
                 "gateway_loop_longest_block_seconds": self._lag.longest,
@@ -313,9 +330,50 @@ class Gateway:
             },
         }
 
+    def _opened(self, snapshot: Snapshot) -> list[list[Any]]:
+        """Return how often each route has opened here, and whether it is blocked: 1 or 0.
+
+        Routes that a rule names are there from the start, HEAD only where it has opened.
+        """
+        counts, stand = self._proofs.opened, snapshot.blocks
+        names = {
+            (route.method, route.label)
+            for route in snapshot.table.routes
+            if route.coverage is Coverage.BOTH
+            and route.method not in AUTOMATIC
+            and (route.rule is not None or route.mirroring is not None)
+        }
+        return [
+            [method, label, counts.get((method, label), 0), int(f"{method} {label}" in stand)]
+            for method, label in sorted(names | counts.keys())
+        ]
+
     def _mirrored(self) -> frozenset[str]:
         """Return the ids of the routes that are mirrored as the config is now."""
         return frozenset(each.id for each in self.table.routes if each.mirroring is not None)
+
+    def _release(self) -> str:
+        """Return the build id of both apps' code; reads files."""
+        name = named(os.environ)
+        return name if name is not None else of_code(self._written_in())
+
+    def _written_in(self) -> set[str]:
+        """Return the modules that both apps are written in, as far as they can be told."""
+        table, names = self.table, {type(self.legacy).__module__, type(self.native).__module__}
+        names.update(str(getattr(each, "__module__", "")) for each in (self.legacy, self.native))
+        if self._flask is not None:
+            app = self._flask.app
+            names.add(app.import_name)
+            names.update(str(getattr(v, "__module__", "")) for v in app.view_functions.values())
+        names.update(r.native.module for r in table.routes if r.native is not None)
+        return names
+
+    def _login_pages(self) -> frozenset[str]:
+        """Return the paths of login pages: a redirect to one of them is a refusal."""
+        auth = self.control.loaded.config.auth
+        if auth is not None and auth.login is not None:
+            return frozenset(auth.login)
+        return login_pages(self._flask.app) if self._flask is not None else frozenset()
 
     def _prepare_mirror(self) -> None:
         """Make ready for a mirrored request; what there is to do is done for the first one."""
@@ -375,15 +433,15 @@ def _app_for(side: str, given: Any, loaded: Loaded, problems: list[Problem]) -> 
 def _guard(loaded: Loaded, native: Any, problems: list[Problem]) -> Guard | None:
     """Make the shared guard that the config names, if it names one."""
     auth = loaded.config.auth
-    if auth is None:
+    if auth is None or auth.dependency is None:
         return None
     location = ("auth", "dependency")
     try:
         dependency = import_callable(auth.dependency, "a dependency")
-        return Guard(dependency, auth, native if isinstance(native, FastAPI) else None)
+        return Guard(dependency, auth, native if isinstance(native, Starlette) else None)
     except AppImportError as error:
         problems.append(loaded.source.problem("app-import", location, str(error)))
-    except (FastAPIError, TypeError, ValueError) as error:
+    except (AssertionError, FastAPIError, NameError, TypeError, ValueError) as error:
         what = f"FastAPI can't use it as a dependency: {error}"
         problems.append(loaded.source.problem("bad-dependency", location, what))
     return None

@@ -6,12 +6,12 @@ worker.
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from gateway.logs import logger_for
 from gateway.routing import Backend, Reason
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gateway.cutover import Decision
     from gateway.routing import Route
 
-logger = logging.getLogger("gateway.breaker")
+logger = logger_for("gateway.breaker")
 
 _FIRST_ERROR = 500
 

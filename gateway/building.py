@@ -5,28 +5,30 @@ from __future__ import annotations
 import hashlib
 import os
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from flask import Flask
 
-from gateway.auth import Guard, asks_again
+from gateway.auth import Guard, asks_again, parameter_problems
 from gateway.compiling import Compiled, compile_table
 from gateway.cors import cors_problems
 from gateway.cutover import Policy, Tester
+from gateway.evidence import Handlers, KnownEvidence
 from gateway.exceptions import AppImportError, ConfigError
-from gateway.flask import refusing
 from gateway.flask.misuse import misused
 from gateway.flask.routes import FlaskRoutes
 from gateway.inventory import LegacyRoutes, NativeRoutes, NoNative, OpaqueLegacy
 from gateway.loading import Loaded, in_order
-from gateway.lock import verify_lock
+from gateway.lock import accepted_in, verify_lock
 from gateway.overrides import ALL, Override, found_again
-from gateway.routing import AUTOMATIC
+from gateway.proofs import NAME, ProofError, proved
+from gateway.routing import AUTOMATIC, UNMOVED, Coverage
 from gateway.shadow.writes import Undo
-from gateway.snapshot import Snapshot
+from gateway.snapshot import Snapshot, with_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import date
 
     from _typeshed.wsgi import WSGIApplication
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from gateway.exceptions import Problem
     from gateway.flask.side import FlaskSide
     from gateway.held import Held
+    from gateway.moving import Evidence
     from gateway.native import NativeApp
     from gateway.routing import RouteTable
 
@@ -44,7 +47,7 @@ class Builder:
     """Builds snapshots for one pair of apps; may be called on any thread, by one at a time.
 
     `flask` is None where legacy isn't a Flask app. Without `locked` a stale `routes.lock` is no
-    error.
+    error. `strict`: what `gateway check` finds against a move is an error, too.
     """
 
     def __init__(
@@ -55,11 +58,15 @@ class Builder:
         guard: Guard | None,
         *,
         locked: bool,
+        strict: bool = False,
     ) -> None:
         self._legacy, self._native, self._flask = legacy, native, flask
         self._guard, self._locked = guard, locked
+        self.strict = strict
         self.proves_writes = False
         """Whether a rule's `writes` are tried out; only where the config is to be served."""
+        self._routes: FlaskRoutes | None = None
+        self._handlers = Handlers(native.app if native is not None else None)
         self._proved: dict[WritesConfig, tuple[str, str] | None] = {}
         self._accepted: tuple[Loaded, tuple[Problem, ...]] | None = None
 
@@ -73,7 +80,7 @@ class Builder:
         """
         legacy: LegacyRoutes = OpaqueLegacy()
         if isinstance(self._legacy, Flask):
-            legacy = FlaskRoutes(self._legacy)
+            legacy = self._flask_routes(self._legacy)
         native: NativeRoutes = self._native if self._native is not None else NoNative()
         refused = None
         if self._flask is not None:
@@ -81,13 +88,16 @@ class Builder:
             self._flask.learn(native.endpoints())
             refused = self._flask.refusal
         today = datetime.fromtimestamp(now, UTC).date()
-        compiled = self._compiled(loaded, legacy, native, today, refused, {})
+        compile_ = partial(
+            self._compiled, loaded, legacy, native, today, refused, self._evidence(loaded, legacy)
+        )
+        compiled = compile_({})
         policy, unset = _policy(loaded)
         if accepted and self._accepted is not None and self._accepted[0] is loaded:
             warnings = self._accepted[1]
         else:
             problems = [*self._problems(loaded, compiled, native), *unset]
-            if not all(problem.warning for problem in problems):
+            if any(each.fatal or (self.strict and each.finding) for each in problems):
                 raise ConfigError(in_order(problems))
             warnings = tuple(problems)
             self._accepted = (loaded, warnings)
@@ -95,17 +105,22 @@ class Builder:
         switch = active.pop(ALL, None)
         table = compiled.table
         active, ignored = found_again(active, table)
+        cautions: tuple[Problem, ...] = ()
         if active:
-            compiled = self._compiled(loaded, legacy, native, today, refused, active)
-            if compiled.errors:
-                active, wrong = self._sorted_out(loaded, legacy, native, today, refused, active)
+            compiled = compile_(active)
+            if compiled.errors or _unmovable(active, compiled.table):
+                active, wrong = _sorted_out(compile_, active)
                 ignored |= wrong
-                compiled = self._compiled(loaded, legacy, native, today, refused, active)
+                compiled = compile_(active)
             table = compiled.table
+            usual = {str(each) for each in warnings}
+            cautions = tuple(
+                each for each in compiled.problems if each.warning and str(each) not in usual
+            )
         if switch is not None:
             active = {**active, ALL: switch}
             policy = Policy(kill_switch=switch.cutover == "legacy", tester=policy.tester)
-        return Snapshot(
+        snapshot = Snapshot(
             config=loaded.config,
             table=table,
             policy=policy,
@@ -113,7 +128,15 @@ class Builder:
             warnings=warnings,
             overrides=active,
             ignored=ignored,
+            cautions=cautions,
         )
+        return with_blocks(snapshot, held.blocks)
+
+    def _flask_routes(self, app: Flask) -> FlaskRoutes:
+        """Return the app's routes, read anew only where it has changed: reading takes its time."""
+        if self._routes is None or not self._routes.is_current:
+            self._routes = FlaskRoutes(app)
+        return self._routes
 
     def lock_problems(self, loaded: Loaded, table: RouteTable) -> tuple[Problem, ...]:
         """Compare `routes.lock` with both apps as `table` knows them."""
@@ -126,32 +149,19 @@ class Builder:
         native: NativeRoutes,
         today: date,
         refused: str | None,
+        evidence: Evidence,
         overrides: Mapping[str, Override],
     ) -> Compiled:
         return compile_table(
-            loaded.config, loaded.source, legacy, native, today, refused, overrides
+            loaded.config, loaded.source, legacy, native, today, refused, overrides, evidence
         )
 
-    def _sorted_out(
-        self,
-        loaded: Loaded,
-        legacy: LegacyRoutes,
-        native: NativeRoutes,
-        today: date,
-        refused: str | None,
-        overrides: Mapping[str, Override],
-    ) -> tuple[dict[str, Override], dict[str, str]]:
-        """Tell the overrides that can hold from those that can't; the oldest are tried first."""
-        kept: dict[str, Override] = {}
-        ignored: dict[str, str] = {}
-        for route, override in sorted(overrides.items(), key=lambda each: each[1].since):
-            trial = {**kept, route: override}
-            errors = self._compiled(loaded, legacy, native, today, refused, trial).errors
-            if errors:
-                ignored[route] = str(errors[0])
-            else:
-                kept = trial
-        return kept, ignored
+    def _evidence(self, loaded: Loaded, legacy: LegacyRoutes) -> Evidence:
+        try:
+            proofs = proved(loaded.folder / NAME)
+        except ProofError:
+            proofs = {}
+        return KnownEvidence(legacy, self._handlers, self._guard, accepted_in(loaded), proofs)
 
     def _problems(self, loaded: Loaded, compiled: Compiled, native: NativeRoutes) -> list[Problem]:
         problems = list(compiled.problems)
@@ -174,7 +184,7 @@ class Builder:
         ]
         problems += self._guarded_twice(loaded, compiled.table)
         problems += self._writes(loaded)
-        problems += self._guards_nobody(loaded, compiled.table)
+        problems += parameter_problems(self._guard, loaded, compiled.table)
         app: ASGIApp | None = self._native.app if self._native is not None else None
         problems += cors_problems(loaded, compiled.table, self._legacy, app)
         return problems
@@ -224,44 +234,35 @@ class Builder:
             for each in dict.fromkeys(twice)
         ]
 
-    def _guards_nobody(self, loaded: Loaded, table: RouteTable) -> list[Problem]:
-        """Warn where a handler is said to guard itself, as the view did, and nothing in it can."""
-        open_: dict[tuple[str | int, ...], list[str]] = {}
-        app = self._native.app if self._native is not None else None
+
+def _sorted_out(
+    compile_: Callable[[Mapping[str, Override]], Compiled], overrides: Mapping[str, Override]
+) -> tuple[dict[str, Override], dict[str, str]]:
+    """Tell the overrides that can hold from those that can't; the oldest are tried first."""
+    kept: dict[str, Override] = {}
+    ignored: dict[str, str] = {}
+    for route, override in sorted(overrides.items(), key=lambda each: each[1].since):
+        trial = {**kept, route: override}
+        compiled = compile_(trial)
+        if compiled.errors:
+            ignored[route] = str(compiled.errors[0])
+        elif wrong := _unmovable({route: override}, compiled.table):
+            ignored[route] = wrong
+        else:
+            kept = trial
+    return kept, ignored
+
+
+def _unmovable(overrides: Mapping[str, Override], table: RouteTable) -> str:
+    """Say why native may not answer a route that an override moves; empty where it may."""
+    for ident, override in overrides.items():
+        if override.cutover in UNMOVED:
+            continue
         for route in table.routes:
-            if route.auth != "native" or route.cutover == "legacy" or route.method in AUTOMATIC:
-                continue
-            if route.legacy is None or route.native is None:
-                continue
-            guarded = table.legacy.guards(route.legacy, route.method).view
-            if guarded and not refusing.of_endpoint(route.native, app):
-                said = route.rule is not None and route.rule.config.auth is not None
-                rule = ("routes", route.rule.index) if route.rule and said else ("defaults",)
-                open_.setdefault((*rule, "auth"), []).append(route.id)
-        problems = [
-            loaded.source.problem(
-                "guards-nobody",
-                location,
-                f"{', '.join(routes)}: the legacy view may guard itself, and nothing in the native "
-                "handler can refuse a caller",
-                "give it a dependency that does, such as Depends(flask_login), or say `auth: none`",
-                warning=True,
-            )
-            for location, routes in open_.items()
-        ]
-        guard = self._guard
-        shared = any(route.auth == "shared" and not route.requires for route in table.routes)
-        if guard is not None and shared and not any(refusing.of_dependencies(guard.dependant)):
-            problems.append(
-                loaded.source.problem(
-                    "guards-nobody",
-                    ("auth", "dependency"),
-                    "it refuses nobody: it only tells who is calling",
-                    "name one that does, such as gateway.flask:flask_login",
-                    warning=True,
-                )
-            )
-        return problems
+            mine = route.id == ident or (route.rule is not None and route.rule.id == ident)
+            if mine and route.findings and route.coverage is Coverage.BOTH:
+                return f"{route.id}: {route.findings[0]}"
+    return ""
 
 
 def digest_of(loaded: Loaded) -> str:

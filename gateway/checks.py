@@ -7,7 +7,18 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import TYPE_CHECKING
 
-from gateway.routing import AUTOMATIC, SAFE, Coverage, host_matches, native_template, scope_of
+from gateway.moving import better_word
+from gateway.routing import (
+    AUTOMATIC,
+    SAFE,
+    SAMPLES,
+    UNMOVED,
+    WEBSOCKET,
+    Coverage,
+    host_matches,
+    native_template,
+    scope_of,
+)
 from gateway.templates import Template, parse_any
 
 if TYPE_CHECKING:
@@ -17,9 +28,8 @@ if TYPE_CHECKING:
     from gateway.config import Auth, Config
     from gateway.exceptions import Problem
     from gateway.loading import Source
-    from gateway.routing import Route, RouteTable, Rule
+    from gateway.routing import Finding, Route, RouteTable, Rule
 
-_SAMPLES = ("1", "x")
 _SKIP_HOOKS = "say `hooks: skip` where native may run without them"
 
 
@@ -82,12 +92,15 @@ class _Checks:
         self._check_prefix_taken()
         self._check_rules(routes)
         self._check_default_hooks(routes)
-        self._check_self_guards(routes)
+        self._check_findings(routes)
         self._check_default_auth()
         self._check_automatic(routes)
         self._check_tester(routes)
         self._check_websockets()
         self._check_catch_alls()
+        self._check_refused_methods(routes)
+        self._check_left_out(routes)
+        self._check_mounted_over(routes)
         return self.problems
 
     def _report(
@@ -99,11 +112,14 @@ class _Checks:
         next_: str = "",
         *,
         warning: bool = False,
+        finding: bool = False,
     ) -> None:
         location: tuple[str | int, ...] = ("routes", rule.index)
         if key:
             location = (*location, key)
-        self.problems.append(self.source.problem(code, location, what, next_, warning=warning))
+        self.problems.append(
+            self.source.problem(code, location, what, next_, warning=warning, finding=finding)
+        )
 
     def _check_selectors(self) -> None:
         names: dict[str, Rule] = {}
@@ -187,9 +203,13 @@ class _Checks:
             return
         self._check_partners(rule, claims)
         self._check_auth(rule)
+        self._check_said_hooks(rule)
         self._check_unlisted_head(rule)
         self._check_hooks(rule, claims)
         self._check_converters(rule, claims)
+        self._check_mismatch(rule)
+        self._check_better_words(rule, claims)
+        self._check_accepted(rule, routes)
 
     def _report_no_match(self, rule: Rule, routes: Sequence[Route]) -> None:
         shadowed = [
@@ -252,7 +272,7 @@ class _Checks:
                 "figures are counted by path, not by host: a guardrail can't tell hosts apart",
                 "leave out the guardrail, or the host",
             )
-        if guardrail is not None and guardrail.consistency is not None and not config.sample:
+        if guardrail is not None and guardrail.consistency is not None and config.sample == 0:
             self._report(
                 "no-source",
                 rule,
@@ -297,7 +317,7 @@ class _Checks:
 
     def _check_auth(self, rule: Rule) -> None:
         auth = rule.config.auth or self.config.defaults.auth
-        if auth == "shared" and self.config.auth is None:
+        if auth == "shared" and not self._has_guard():
             self._report(
                 "missing-key",
                 rule,
@@ -328,6 +348,9 @@ class _Checks:
                 "say `auth: shared`",
             )  # fmt: skip
 
+    def _has_guard(self) -> bool:
+        return self.config.auth is not None and self.config.auth.dependency is not None
+
     def _check_hooks(self, rule: Rule, claims: Claims) -> None:
         if rule.config.hooks == "inherit" and self.legacy.opaque:
             self._report(
@@ -344,32 +367,104 @@ class _Checks:
                     _SKIP_HOOKS,
                 )
 
-    def _check_self_guards(self, routes: Sequence[Route]) -> None:
-        """Refuse to move a view that may guard itself, until somebody says who does then."""
-        reported: set[tuple[str, str | None, str]] = set()
-        for route in routes:
-            place = (route.label, route.host, route.rule.id if route.rule else "")
-            if route.cutover == "legacy" or not route.unguarded:
-                continue
-            # What says who guards GET says it of these, too.
-            implied = route.legacy is None or route.method in AUTOMATIC
-            if implied and place in reported:
-                continue
-            reported.add(place)
-            view = "the legacy view" if route.legacy is not None else "a legacy view of this path"
-            what = (
-                f"{route.id}: {view} may guard itself, which a native handler doesn't inherit: "
-                f"it {_listing(list(route.unguarded))}"
-            )
+    def _check_findings(self, routes: Sequence[Route]) -> None:
+        """Report each move that may not be, once per rule and kind.
+
+        Where legacy has the route it serves it meanwhile; a native-only route can't be served.
+        """
+        found: dict[tuple[int | None, str, bool], list[tuple[Route, Finding]]] = {}
+        for route in (*routes, *self._socket_routes()):
+            if route.cutover not in UNMOVED:
+                for finding in route.findings:
+                    if route.auth == "shared" and not self._has_guard():
+                        continue  # that there is no guard has been said
+                    both = route.coverage is Coverage.BOTH or route.method == WEBSOCKET
+                    rule = route.rule.index if route.rule is not None else None
+                    found.setdefault((rule, finding.code, both), []).append((route, finding))
+        for (_, code, both), each in found.items():
+            written = [entry for entry in each if entry[0].method not in AUTOMATIC] or each
+            route, finding = written[0]
+            others = [other.id for other, _ in written[1:]]
+            more = f" (and so on for {_listing(others)})" if others else ""
+            what, next_ = f"{route.id}: {finding.what}{more}", finding.next
             if route.rule is not None:
-                next_ = "say `auth: shared`, `auth: native` or `auth: none`"
-                self._report("may-guard-itself", route.rule, "", what, next_)
+                self._report(code, route.rule, "", what, next_, finding=both)
                 continue
-            location: tuple[str, ...] = ("defaults", "cutover")
-            next_ = "give it a rule that says `auth:`"
-            if route.legacy is None:
-                location, next_ = ("routes",), f"{next_}, or `cutover: legacy`"
-            self.problems.append(self.source.problem("may-guard-itself", location, what, next_))
+            location: tuple[str, ...] = ("routes",)
+            if self.config.defaults.cutover == "native":
+                location = ("defaults", "cutover")
+                next_ = f"give it a rule: {next_}"
+            self.problems.append(self.source.problem(code, location, what, next_, finding=both))
+
+    def _socket_routes(self) -> list[Route]:
+        units = self.table.sockets.values()
+        return [match.route for unit in units for match in unit.matches if match.route is not None]
+
+    def _check_accepted(self, rule: Rule, routes: Sequence[Route]) -> None:
+        """Warn of what a rule accepts and nothing of it is there any more."""
+        mine = [route for route in routes if route.rule is rule]
+        for code in rule.config.accept:
+            if not any(code in each.accepted for each in mine) and not any(
+                finding.code == code for each in mine for finding in each.findings
+            ):
+                self._report(
+                    "accept-unused",
+                    rule,
+                    "accept",
+                    f"{code} isn't found on any of its routes",
+                    "remove it",
+                    warning=True,
+                )
+
+    def _check_better_words(self, rule: Rule, claims: Claims) -> None:
+        """Say where Flask's hooks would guard what a rule leaves open."""
+        for route in claims.moved:
+            hook = better_word(route, self.legacy)
+            if hook is not None and route.method not in AUTOMATIC:
+                self._report(
+                    "hooks-guard-it",
+                    rule,
+                    "auth",
+                    f"{route.id}: {hook} refuses callers here, and runs: `auth: none` says nobody",
+                    "`auth: hooks` is the better word",
+                    warning=True,
+                )
+                return
+
+    def _check_mismatch(self, rule: Rule) -> None:
+        config = rule.config
+        auth = config.auth or self.config.defaults.auth
+        if config.on_mismatch != "native" or self.legacy.opaque or config.cutover in UNMOVED:
+            return
+        if (
+            config.path is None
+            or config.methods is None
+            or auth not in ("shared", "native", "none")
+        ):
+            self._report(
+                "mismatch-unguarded",
+                rule,
+                "on_mismatch",
+                "no view's hooks run on a path that Flask refuses, so Flask's 404 stays",
+                "name path and methods, and say `auth: shared`, `native` or `none`",
+                finding=True,
+            )
+
+    def _check_said_hooks(self, rule: Rule) -> None:
+        """Refuse what contradicts itself."""
+        config = rule.config
+        if config.auth != "hooks":
+            return
+        if self.legacy.opaque:
+            self._report(
+                "needs-flask", rule, "auth", "the legacy app is not a Flask app",
+                "say `auth: shared`, `native` or `none`",
+            )  # fmt: skip
+        elif (config.hooks or self.config.defaults.hooks) == "skip":
+            self._report(
+                "hooks-skipped", rule, "auth", "`hooks: skip` leaves out what should guard it",
+                "say `hooks: inherit`, or who guards it instead",
+            )  # fmt: skip
 
     def _check_automatic(self, routes: Sequence[Route]) -> None:
         """Refuse a HEAD that isn't guarded as the GET is whose handler serves it; OPTIONS alike."""
@@ -410,22 +505,22 @@ class _Checks:
     def _check_tester(self, routes: Sequence[Route]) -> None:
         if self.config.tester is None:
             return
-        shut = [each for each in routes if each.unguarded and each.coverage is Coverage.BOTH]
+        shut = [each for each in routes if each.findings and each.coverage is Coverage.BOTH]
         names = _written(shut) or [each.id for each in shut]
         if names:
             self.problems.append(
                 self.source.problem(
                     "not-testable",
                     ("tester",),
-                    f"no tester reaches native on {_listing(names, len(names))}: the legacy view "
-                    "may guard itself",
+                    f"no tester reaches native on {_listing(names, len(names))}: nobody says who "
+                    "guards it, or `check` refuses the move",
                     "give them a rule that says `auth:`",
                     warning=True,
                 )
             )
 
     def _check_default_auth(self) -> None:
-        if self.config.defaults.auth == "shared" and self.config.auth is None:
+        if self.config.defaults.auth == "shared" and not self._has_guard():
             self.problems.append(
                 self.source.problem(
                     "missing-key",
@@ -436,17 +531,109 @@ class _Checks:
             )
 
     def _check_websockets(self) -> None:
-        sockets = [e.path for e in self.native.endpoints() if e.kind == "websocket"]
-        if sockets and self.config.defaults.auth == "shared":
+        """Name the WebSockets that are refused, since nobody says who guards them."""
+        for route in self._socket_routes():
+            if route.findings or route.template is None:
+                continue
+            path = route.template.sample("1")
+            scope = {**scope_of("GET", path), "type": "websocket"}
+            if self.table.socket(scope).forced is None:
+                continue
+            location: tuple[str | int, ...] = ("routes",)
+            if route.rule is not None:
+                location = ("routes", route.rule.index)
             self.problems.append(
                 self.source.problem(
                     "websocket-unguarded",
-                    ("defaults", "auth"),
-                    f"the shared guard stands before HTTP only, not before {_listing(sockets)}",
-                    "guard WebSockets by a dependency of their own",
+                    location,
+                    f"{route.label}: Flask's hooks never run for a WebSocket, and Flask answers "
+                    "this path: it is refused (403)",
+                    "say `auth: shared`, `native` or `none` in a rule for it",
+                    finding=True,
+                )
+            )
+
+    def _check_refused_methods(self, routes: Sequence[Route]) -> None:
+        """List native handlers for methods that Flask answers with 405, and goes on to."""
+        shut = [
+            route.id
+            for route in routes
+            if route.coverage is Coverage.ONLY_NATIVE
+            and route.cutover == "legacy"
+            and route.method not in AUTOMATIC | {"*"}
+            and (route.rule is None or route.rule.config.cutover != "legacy")
+        ]
+        if shut:
+            self.problems.append(
+                self.source.problem(
+                    "method-refused",
+                    ("routes",),
+                    f"Flask has the path for other methods, and says 405 as ever: {_listing(shut)}",
+                    "name path and methods in a rule that says `auth: shared`, `native` or `none`",
                     warning=True,
                 )
             )
+
+    def _check_left_out(self, routes: Sequence[Route]) -> None:
+        """Name Flask's app-wide guards that don't guard native-only routes: they have no endpoint.
+
+        Flask-WTF's CSRF protection is one.
+        """
+        if self.legacy.opaque:
+            return
+        alone = [
+            route
+            for route in routes
+            if route.coverage is Coverage.ONLY_NATIVE
+            and route.cutover == "native"
+            and route.hooks == "inherit"
+            and route.method not in AUTOMATIC
+        ]
+        for method in sorted({route.method for route in alone}):
+            elsewhere = {
+                hook.name
+                for view in self.legacy.endpoints()
+                if method in view.methods and not view.blueprint
+                for hook in self.legacy.guards(view, method).around
+                if hook.does == "refuses"
+            }
+            here = self.legacy.guards(None, method).around
+            gone = elsewhere - {hook.name for hook in here if hook.does in ("refuses", "perhaps")}
+            for name in sorted(gone):
+                named = [route.id for route in alone if route.method == method]
+                self.problems.append(
+                    self.source.problem(
+                        "hooks-left-out",
+                        ("routes",),
+                        f"{name} guards Flask's {method} routes, and not {_listing(named)}, which "
+                        "only native has: Flask knows no endpoint there",
+                        "guard them natively",
+                        warning=True,
+                    )
+                )
+
+    def _check_mounted_over(self, routes: Sequence[Route]) -> None:
+        """Name moved routes below a path that WSGI middleware hands to another app."""
+        for prefix in self.legacy.mounted:
+            below = parse_any(prefix)
+            taken = [
+                route.id
+                for route in routes
+                if route.cutover not in UNMOVED
+                and route.method not in AUTOMATIC
+                and parse_any(route.label).below(below)
+            ]
+            if taken and below.segments:
+                self.problems.append(
+                    self.source.problem(
+                        "mounted-over",
+                        ("routes",),
+                        f"DispatcherMiddleware hands {prefix} to another app, which answers "
+                        f"instead of {_listing(taken)}",
+                        "move the mount's paths where it is made, or leave them to legacy",
+                        warning=True,
+                    )
+                )
 
     def _check_default_hooks(self, routes: Sequence[Route]) -> None:
         if self.hooks_refused is None or self.config.defaults.hooks == "skip":
@@ -467,6 +654,8 @@ class _Checks:
             return
         for route in claims.moved:
             if route.legacy is None or route.template is None or route.method in AUTOMATIC:
+                continue
+            if route.wider:
                 continue
             one, two = route.legacy.template, route.template
             if _converters(one) != _converters(two):
@@ -494,7 +683,7 @@ class _Checks:
                 or route.method == "*"
             ):
                 continue
-            for value in _SAMPLES:
+            for value in SAMPLES:
                 path = route.template.sample(value)
                 answer = self.legacy.answer(scope_of(route.method, path), route.method, path)
                 if answer.outcome == "rule":

@@ -8,10 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.checks import Claims, Findings, find_problems
 from gateway.config import CircuitConfig, RuleConfig
+from gateway.inventory import LegacyAnswer
+from gateway.moving import NoEvidence, judged
 from gateway.routing import (
     AUTOMATIC,
+    NOT_FOUND,
     SAFE,
+    SAMPLES,
     UNMOVED,
+    WEBSOCKET,
     Concrete,
     Coverage,
     Match,
@@ -21,6 +26,7 @@ from gateway.routing import (
     RouteTable,
     Rule,
     Unit,
+    is_opted,
     native_key,
     native_template,
     scope_of,
@@ -28,18 +34,23 @@ from gateway.routing import (
 from gateway.templates import Template, parse_any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from datetime import date
 
     from gateway.config import Config, Cutover, DefaultsConfig, FailoverConfig, GuardrailConfig
     from gateway.exceptions import Problem
     from gateway.inventory import LegacyEndpoint, LegacyRoutes, NativeEndpoint, NativeRoutes
     from gateway.loading import Source
+    from gateway.moving import Evidence
     from gateway.overrides import Override
 
 NO_OVERRIDES: Mapping[str, Override] = {}
+NO_EVIDENCE: Evidence = NoEvidence()
 #: What "any method" stands for in a table; `*` covers the ones that nobody has heard of.
 ANY_METHOD = frozenset({"*", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
+#: Percent of a canary's requests that are mirrored unless its rule says so: who is let in is proved
+#: on live traffic.
+CANARY_SAMPLE = 1.0
 #: Stands for the rule of a route that an override alone has put into `shadow` or `live`.
 _SAYS_NOTHING = RuleConfig(path="/", cutover="shadow")
 _SELECTOR_RANK = {"path": 5, "endpoint": 4, "prefix": 3, "blueprint": 2, "tag": 1}
@@ -55,7 +66,7 @@ class Compiled:
     @property
     def errors(self) -> tuple[Problem, ...]:
         """The problems that forbid serving."""
-        return tuple(problem for problem in self.problems if not problem.warning)
+        return tuple(problem for problem in self.problems if problem.fatal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +77,8 @@ class _Spot:
     template: Template
     legacy: LegacyEndpoint | None
     native: NativeEndpoint | None
+    wide: LegacyEndpoint | None = None
+    """The wider legacy view that answers this path of native's, until the path is moved."""
 
 
 def compile_table(
@@ -76,13 +89,15 @@ def compile_table(
     today: date,
     hooks_refused: str | None = None,
     overrides: Mapping[str, Override] = NO_OVERRIDES,
+    evidence: Evidence = NO_EVIDENCE,
 ) -> Compiled:
     """Compile `config` against both apps; never raises for what a user can get wrong.
 
     `overrides` go by a route's id or a rule's, and hold as if the file said so.
-    `hooks_refused` says why no native handler can run inside this legacy app's hooks.
+    `hooks_refused` says why no native handler can run inside this legacy app's hooks; `evidence` is
+    what is known of who refuses whom.
     """
-    compiler = _Compiler(config, legacy, native, overrides)
+    compiler = _Compiler(config, legacy, native, overrides, evidence)
     table = compiler.run()
     findings = Findings(compiler.claims, compiler.collisions)
     problems = find_problems(config, source, table, findings, today, hooks_refused)
@@ -113,8 +128,9 @@ class _Compiler:
         legacy: LegacyRoutes,
         native: NativeRoutes,
         overrides: Mapping[str, Override],
+        evidence: Evidence,
     ) -> None:
-        self.config, self.overrides = config, overrides
+        self.config, self.overrides, self.evidence = config, overrides, evidence
         self.legacy, self.native = legacy, native
         self.rules = tuple(
             make_rule(index, rule, legacy.open_converters)
@@ -130,9 +146,7 @@ class _Compiler:
             if endpoint.kind == "route":
                 self.partners[template.segments].append(endpoint)
         self.views = legacy.endpoints()
-        self.by_place: dict[tuple[str, ...], list[LegacyEndpoint]] = defaultdict(list)
-        for each in self.views:
-            self.by_place[each.template.segments].append(each)
+        self.places = frozenset(each.template.segments for each in self.views)
         self.claims = {rule.index: Claims() for rule in self.rules}
         self.collisions: dict[tuple[int, int], str] = {}
 
@@ -144,7 +158,8 @@ class _Compiler:
         legacy_endpoints = self.views
         seen: set[tuple[tuple[str, ...], str]] = set()
         for endpoint in legacy_endpoints:
-            for method in sorted(endpoint.methods):
+            methods = endpoint.methods | {"*"} if endpoint.any_method else endpoint.methods
+            for method in sorted(methods):
                 partner = self._partner(endpoint.template, method)
                 spot = _Spot(method, endpoint.template, endpoint, partner)
                 unit = self._unit(spot, routes)
@@ -154,13 +169,17 @@ class _Compiler:
                 if partner is not None and not endpoint.host:
                     paired.add(endpoint.template.segments)
                     by_native.setdefault(native_key(partner, method), unit)
+        overlays: dict[int, dict[NativeKey, Unit]] = defaultdict(dict)
         for native, template in self.natives:
             for method in sorted(native.methods or ANY_METHOD):
                 name = native_key(native, method)
                 if name in by_native or (template.segments, method) in seen:
                     continue
-                by_native[name] = self._unit(_Spot(method, template, None, native), routes)
-        overlays = self._overlays(legacy_endpoints, by_native)
+                spot = _Spot(method, template, None, native)
+                for endpoint in (taken := self._wider(spot)):
+                    unit = self._unit(replace(spot, wide=endpoint), routes)
+                    overlays[id(endpoint.ref)][name] = unit
+                by_native[name] = self._unit(spot, routes, listed=not taken)
         concrete = self._concrete(routes)
         table = RouteTable(
             routes=tuple(routes),
@@ -170,7 +189,7 @@ class _Compiler:
             by_legacy=by_legacy,
             by_native=by_native,
             overlays=overlays,
-            flagged=frozenset[NativeKey]().union(*overlays.values()),
+            sockets=self._sockets(),
             concrete=concrete,
             folded=self._folded(by_native) if self.legacy.opaque else (),
             wide={
@@ -180,6 +199,7 @@ class _Compiler:
             },
             paired=frozenset(paired),
             static={},
+            default_auth=self.config.defaults.auth,
         )
         return replace(table, static=_static_matches(table))
 
@@ -195,19 +215,21 @@ class _Compiler:
 
     # -- which rules claim it -----------------------------------------------------------------
 
-    def _unit(self, spot: _Spot, routes: list[Route]) -> Unit:
+    def _unit(self, spot: _Spot, routes: list[Route], *, listed: bool = True) -> Unit:
+        """Compile a spot; `listed` routes are shown, and noted as what their rules have claimed."""
         claiming = self._claiming(spot)
+        noted = routes if listed else None
         matches: list[Match] = []
         hosts: set[str | None] = set()
         for rule in claiming:
             if rule.config.host in hosts:
                 continue
             hosts.add(rule.config.host)
-            matches.append(self._match(spot, rule, claiming, routes))
+            matches.append(self._match(spot, rule, claiming, noted))
             if rule.config.host is None:
                 break
         if None not in hosts:
-            matches.append(self._match(spot, None, claiming, routes))
+            matches.append(self._match(spot, None, claiming, noted))
         return Unit(tuple(matches))
 
     def _claiming(self, spot: _Spot) -> tuple[Rule, ...]:
@@ -247,7 +269,11 @@ class _Compiler:
     # -- what they make of it -----------------------------------------------------------------
 
     def _match(
-        self, spot: _Spot, rule: Rule | None, considered: tuple[Rule, ...], routes: list[Route]
+        self,
+        spot: _Spot,
+        rule: Rule | None,
+        considered: tuple[Rule, ...],
+        routes: list[Route] | None,
     ) -> Match:
         native = spot.native
         opaque_native = self.native.opaque and spot.legacy is not None and rule is not None
@@ -257,16 +283,19 @@ class _Compiler:
         if opaque_native and spot.method in AUTOMATIC and spot.method != "HEAD":
             opaque_native = False
         route = self._route(spot, native, opaque_native, rule, considered)
-        routes.append(route)
-        if rule is not None:
-            self._note(rule, route)
+        if routes is not None:
+            routes.append(route)
+            if rule is not None:
+                self._note(rule, route)
+        view = route.legacy
+        read = NOT_FOUND if view is None else LegacyAnswer("rule", view.ref)
         head = (
             spot.method == "HEAD"
             and native is not None
             and native.methods is not None
             and "HEAD" not in native.methods
         )
-        return Match(route, head=head)
+        return Match(route, head=head, read=read)
 
     def _route(
         self,
@@ -280,7 +309,8 @@ class _Compiler:
     ) -> Route:
         defaults = self.config.defaults
         has_native = native is not None or opaque_native
-        has_legacy = spot.legacy is not None or self.legacy.opaque
+        view = spot.legacy or spot.wide
+        has_legacy = view is not None or self.legacy.opaque
         if both or (has_native and has_legacy):
             coverage = Coverage.BOTH
         else:
@@ -303,15 +333,10 @@ class _Compiler:
         if coverage is Coverage.BOTH and cutover not in UNMOVED:
             failover, circuit = _precautions(said, defaults)
         sticky = (said.sticky if said is not None else None) or defaults.sticky
-        unguarded: tuple[str, ...] = ()
-        may_move = cutover != "legacy" or self.config.tester or spot.method == "OPTIONS"
-        if has_native and may_move and (said or defaults).auth is None:
-            flagged = rule is not None or defaults.cutover == "native"
-            unguarded = self._self_guards(spot, native, flagged=flagged)
-        return Route(
+        route = Route(
             method=spot.method,
             label=spot.template.label,
-            legacy=spot.legacy,
+            legacy=view,
             native=native,
             coverage=coverage,
             rule=rule,
@@ -321,7 +346,8 @@ class _Compiler:
             circuit=circuit,
             mirroring=_mirroring(said, cutover, spot.method, coverage),
             guardrail=_guardrail(said, defaults) if coverage is Coverage.BOTH else None,
-            unguarded=unguarded,
+            wider=spot.wide is not None,
+            elsewhere=view is None and spot.template.segments in self.places,
             threshold=round(weight * 100),
             sticky=sticky,
             reads_session=cutover == "canary" and any(s.startswith("session:") for s in sticky),
@@ -335,48 +361,58 @@ class _Compiler:
             native_opaque=opaque_native,
             template=native_template(native) if native is not None else None,
         )
+        if coverage is Coverage.ONLY_NATIVE and self._is_refused(route):
+            return replace(route, cutover="legacy")
+        return self._judged(route) if has_native else route
 
-    def _self_guards(
-        self, spot: _Spot, native: NativeEndpoint | None, *, flagged: bool
-    ) -> tuple[str, ...]:
-        """Return what may guard the legacy views whose callers native would answer."""
-        if spot.legacy is not None:
-            found = self.legacy.self_guards(spot.legacy, spot.method)
-            if found:
-                return found
-        for endpoint, methods in self._replaced(spot, native, flagged=flagged):
-            for method in sorted(endpoint.methods & methods):
-                found = self.legacy.self_guards(endpoint, method)
-                if found:
-                    return found
-        return ()
+    def _is_refused(self, route: Route) -> bool:
+        """Tell whether Flask answers 405 to a method that only native has, and goes on doing so."""
+        template = route.template
+        if template is None or template.catch_all or self.legacy.by_host or is_opted(route):
+            return False
+        method = route.method
+        scopes = [scope_of(method, template.sample(value)) for value in SAMPLES]
+        said = [self.legacy.answer(scope, method, scope["path"]).outcome for scope in scopes]
+        return all(outcome == "method" for outcome in said)
 
-    def _replaced(
-        self, spot: _Spot, native: NativeEndpoint | None, *, flagged: bool
-    ) -> Iterator[tuple[LegacyEndpoint, frozenset[str]]]:
-        """Yield the views besides the spot's own that its native handler stands in for.
+    def _judged(self, route: Route) -> Route:
+        """Return the route with what speaks against native's answering it."""
+        if route.coverage is Coverage.ONLY_NATIVE and route.rule is None:
+            return route  # it is as FastAPI alone would serve it, behind Flask's app-wide hooks
+        views: tuple[LegacyEndpoint, ...] = (route.legacy,) if route.legacy else ()
+        if not views and route.coverage is Coverage.BOTH and route.template is None:
+            # Nobody knows which routes the handler has, so that all below its rule count.
+            rule = route.rule.template if route.rule is not None else None
+            views = tuple(
+                each
+                for each in self.views
+                if rule is not None
+                and (each.template.below(rule) or each.template.overlaps(rule))
+                and (route.method == "*" or each.methods & frozenset(route.method.split(",")))
+            )
+        beside: tuple[LegacyEndpoint, ...] = ()
+        if route.method == "OPTIONS" and route.legacy is not None:
+            beside = tuple(
+                each
+                for each in self.views
+                if each is not route.legacy
+                and each.host == route.legacy.host
+                and each.template.segments == route.legacy.template.segments
+            )
+        return judged(route, views, self._handlers(route), self.legacy, self.evidence, beside)
 
-        One handler may serve several methods, HEAD is served by that for GET, and a route of
-        native's own is taken from a wider one.
-        """
-        named = ANY_METHOD if spot.method == "*" else frozenset(spot.method.split(","))
-        if "HEAD" in named:
-            named |= {"GET"}
-        shared = named
-        if native is not None and native.kind == "route" and spot.method != "HEAD":
-            shared = ANY_METHOD if native.methods is None else native.methods
-        if spot.legacy is None or spot.method in AUTOMATIC:
-            for endpoint in self.by_place.get(spot.template.segments, ()):
-                yield endpoint, shared
-        if spot.legacy is not None:
-            return
-        for endpoint in self.views:
-            theirs = spot.method in endpoint.methods
-            wider = spot.template.rank < endpoint.template.rank
-            # Until it is flagged, the wider view answers what it knows.
-            if wider and (flagged or not theirs) and spot.template.overlaps(endpoint.template):
-                alone = theirs and spot.method not in AUTOMATIC
-                yield endpoint, named if alone else shared
+    def _handlers(self, route: Route) -> list[NativeEndpoint]:
+        """List the native routes that may answer: those of one template may share it out."""
+        if route.native is None:
+            return []
+        wanted = {route.method} | ({"GET"} if route.method == "HEAD" else set())
+        alike = () if route.template is None else self.partners.get(route.template.segments, ())
+        others = [
+            each
+            for each in alike
+            if each is not route.native and (each.methods is None or each.methods & wanted)
+        ]
+        return [route.native, *others]
 
     def _override(self, route: str, rule: Rule | None) -> Override | None:
         """Return the override that holds for a route: its own, else its rule's."""
@@ -397,31 +433,36 @@ class _Compiler:
 
     # -- the rest of the table ----------------------------------------------------------------
 
-    def _overlays(
-        self, legacy: tuple[LegacyEndpoint, ...], by_native: dict[NativeKey, Unit]
-    ) -> dict[int, frozenset[NativeKey]]:
-        """Find, per legacy rule, flagged native-only routes that are more specific than it."""
-        flagged = [
-            (name, match.route.template)
-            for name, unit in by_native.items()
-            if (match := unit.matches[0]).route is not None
-            and match.route.coverage is Coverage.ONLY_NATIVE
-            and match.route.template is not None
-            and (
-                match.route.rule is not None
-                or (self.config.defaults.cutover == "native" and not match.route.template.open)
-            )
+    def _wider(self, spot: _Spot) -> list[LegacyEndpoint]:
+        """List the wider legacy views that answer a flagged path of native's until it moves.
+
+        Each of them is then its legacy side, and Flask's hooks for that view run.
+        """
+        if not self._claiming(spot) and (
+            self.config.defaults.cutover != "native" or spot.template.open
+        ):
+            return []
+        found = [
+            view
+            for view in self.views
+            if (spot.method in view.methods or view.any_method)
+            and spot.template.rank < view.template.rank
+            and spot.template.overlaps(view.template)
         ]
-        overlays: dict[int, frozenset[NativeKey]] = {}
-        for endpoint in legacy:
-            names = frozenset(
-                name
-                for name, template in flagged
-                if template.rank < endpoint.template.rank and template.overlaps(endpoint.template)
-            )
-            if names:
-                overlays[id(endpoint.ref)] = names
-        return overlays
+        if not found or self.legacy.by_host or not spot.template.static:
+            return found
+        path = spot.template.source
+        answer = self.legacy.answer(scope_of(spot.method, path), spot.method, path)
+        return [view for view in found if view.ref is answer.ref]
+
+    def _sockets(self) -> dict[int, Unit]:
+        """Compile native's WebSocket routes; a rule guards them whatever methods it names."""
+        found: dict[int, Unit] = {}
+        for endpoint in self.native.endpoints():
+            if endpoint.kind == "websocket":
+                spot = _Spot(WEBSOCKET, native_template(endpoint), None, endpoint)
+                found[endpoint.order] = self._unit(spot, [])
+        return found
 
     def _concrete(self, routes: list[Route]) -> tuple[Concrete, ...]:
         """Compile the path and prefix rules that an app without a list of routes needs."""
@@ -492,7 +533,9 @@ def _mirroring(
     said = said if said is not None else _SAYS_NOTHING
     if method not in SAFE and (said.writes is None or method == "OPTIONS"):
         return None
-    sample = said.sample if said.sample is not None else 0.0 if cutover == "canary" else 100.0
+    sample = said.sample
+    if sample is None:
+        sample = CANARY_SAMPLE if cutover == "canary" else 100.0
     effects = said.side_effects
     if effects is not None and not effects.enabled:
         effects = None
@@ -501,12 +544,13 @@ def _mirroring(
 
 def _claims(rule: Rule, spot: _Spot) -> bool:
     config = rule.config
-    if config.methods is not None:
+    if config.methods is not None and spot.method != WEBSOCKET:
         implied = _head_of(config.methods)
         if spot.method not in config.methods and spot.method not in implied:
             return False
     legacy, native = spot.legacy, spot.native
-    if legacy is not None and legacy.host and not _names_host(rule):
+    view = legacy or spot.wide
+    if view is not None and view.host and not _names_host(rule):
         return False
     if rule.template is not None:
         if config.path is not None:
@@ -539,8 +583,7 @@ def _static_matches(table: RouteTable) -> dict[tuple[str, str], Match]:
 
     Only where the answer depends on nothing but method and path.
     """
-    hosts = any(endpoint.kind == "host" for endpoint in table.native.endpoints())
-    if table.legacy.by_host or hosts or table.native.opaque:
+    if table.legacy.by_host or not table.native.by_path:
         return {}
     found: dict[tuple[str, str], Match] = {}
     several = {route.label for route in table.routes if route.host is not None}

@@ -26,7 +26,11 @@ from gateway.units import Duration, Size
 
 Cutover = Literal["legacy", "shadow", "canary", "live", "native"]
 Hooks = Literal["inherit", "skip"]
-Auth = Literal["shared", "native", "none"]
+Auth = Literal["hooks", "shared", "native", "none"]
+#: What `defaults.auth` may say: a handler that guards itself, or an open route, is named singly.
+DefaultAuth = Literal["hooks", "shared"]
+#: Findings of the analysis that a rule may `accept`, with a reason.
+AcceptedCode = Literal["guards-itself", "may-guard-itself", "hooks-guard-nobody", "guards-nobody"]
 BodyMode = Literal["spool", "stream"]
 
 _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2: token
@@ -353,9 +357,9 @@ class DefaultsConfig(_Model):
     """Who serves a route that both apps have and no rule names."""
     hooks: Hooks = "inherit"
     """Whether Flask's own hooks run around a moved route."""
-    auth: Auth | None = None
-    """Who guards a route: `shared` (`auth.dependency`, in front of either side), `native` (the
-    handler itself) or `none` (nobody but Flask's hooks)."""
+    auth: DefaultAuth | None = None
+    """Who guards a moved route whose rule doesn't say: `hooks` (Flask's own, inherited) or `shared`
+    (`auth.dependency`). `native` and `none` are for rules only."""
     failover: Failover = None
     """`true`, or when legacy answers in the place of a native handler that fails."""
     circuit: Circuit = None
@@ -371,9 +375,9 @@ class DefaultsConfig(_Model):
 
 
 class AuthConfig(_Model):
-    """The dependency that guards every route with `auth: shared`."""
+    """The dependency that guards every route with `auth: shared`, and how a refusal looks."""
 
-    dependency: str
+    dependency: str | None = None
     """Import string of an ordinary FastAPI dependency; what it returns is the caller's value."""
     id: str | None = None
     """Path to the caller's id in that value: `sub`, `user.id`; default: the value is the id. Where
@@ -381,6 +385,9 @@ class AuthConfig(_Model):
     scopes: str | None = None
     """Path to the caller's scopes: a string split at blanks, or a list. Where it finds nothing the
     caller has none: 403 on routes with `requires`; the log says so once."""
+    login: tuple[AbsolutePath, ...] | None = None
+    """Paths of login pages: a redirect to one of them is a refusal. Default: Flask-Login's
+    `login_view`."""
 
 
 class TesterConfig(_Model):
@@ -544,7 +551,12 @@ class RuleConfig(_Model):
     hooks: Hooks | None = None
     """Whether Flask's hooks run around the moved route; default `defaults.hooks`."""
     auth: Auth | None = None
-    """Who guards the route: `shared`, `native` or `none`; default `defaults.auth`."""
+    """Who guards the route where native answers it: `hooks` (Flask's, inherited), `shared`
+    (`auth.dependency`), `native` (the handler itself) or `none` (nobody). Default:
+    `defaults.auth`."""
+    accept: dict[AcceptedCode, Annotated[str, Field(min_length=1)]] = {}
+    """Findings of `gateway check` that are known and fine, by code, each with the reason:
+    `{may-guard-itself: "reads the cart only"}`."""
     requires: tuple[str, ...] = ()
     """Scopes that the Principal must have; only with `auth: shared`."""
     failover: Failover = None
@@ -554,8 +566,8 @@ class RuleConfig(_Model):
     on_mismatch: Literal["legacy", "native"] | None = None
     """Who answers a path that Flask's converter refuses and FastAPI's accepts; default legacy."""
     sample: Percent | None = None
-    """Percent of requests that are mirrored; default 100 with `shadow` and `live`. With `canary`
-    nothing is mirrored unless this is set."""
+    """Percent of requests that are mirrored; default 100 with `shadow` and `live`, 1 with
+    `canary`."""
     compare: CompareConfig = CompareConfig()
     """What counts where two answers are compared."""
     expect: tuple[ExpectConfig, ...] = ()

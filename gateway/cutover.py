@@ -50,10 +50,11 @@ NOBODY = Caller()
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What holds for all routes: the kill switch and who may test."""
+    """What holds for all routes: the kill switch, who may test, and the ids of blocked routes."""
 
     kill_switch: bool = False
     tester: Tester | None = None
+    blocked: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +88,32 @@ _BY_COVERAGE = {
 def decide(match: Match, scope: Scope, policy: Policy, caller: Caller = NOBODY) -> Decision:
     """Choose the backend of one request; the first rule of the order in the design that applies.
 
-    Order: kill switch, tester, (forced by the match), rule, derived.
+    Order: kill switch, tester, (forced by the match), rule, derived. Whatever they say, native
+    never answers a route that has findings, or is blocked.
     """
+    decision = _chosen(match, scope, policy, caller)
+    route = match.route
+    if decision.backend is Backend.NATIVE and route is not None:
+        if route.findings:
+            return _PLAIN[Backend.LEGACY, Reason.REFUSED]
+        if policy.blocked and _is_blocked(route, policy):
+            return _PLAIN[Backend.LEGACY, Reason.BLOCKED]
+    return decision
+
+
+def _is_blocked(route: Route, policy: Policy) -> bool:
+    return route.coverage is Coverage.BOTH and route.id in policy.blocked
+
+
+def _chosen(match: Match, scope: Scope, policy: Policy, caller: Caller) -> Decision:
     route = match.route
     if route is not None and route.coverage is Coverage.BOTH:
         if policy.kill_switch:
             return _PLAIN[Backend.LEGACY, Reason.KILL_SWITCH]
         if policy.tester is not None and match.forced is None:
             picked = _tester(scope, policy.tester, caller)
-            # What no rule may move without `auth:`, no tester may either.
-            if picked is not None and not (picked is Backend.NATIVE and route.unguarded):
+            # Where no rule may move a route, a tester's header is ignored.
+            if picked is not None and not (picked is Backend.NATIVE and route.findings):
                 return _PLAIN[picked, Reason.TESTER]
     if match.forced is not None:
         return _PLAIN[match.forced]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -13,24 +12,27 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 
+from gateway.auth import handshake
 from gateway.cutover import NOBODY, Caller, Decision, decide
 from gateway.exceptions import AnswerAbortedError, Handover, RequestRefused, Strayed, UseLegacy
 from gateway.failover import Empty, KeptBody, attempt
 from gateway.flask.inside import ENVIRON_KEY, Passport, RetiredRoute
 from gateway.inventory import route_path
+from gateway.logs import logger_for
 from gateway.observe import Exchange, Observer, notify
 from gateway.outgoing import WithoutBody, adding
 from gateway.routing import SAFE, Backend, Coverage, Match, Reason
+from gateway.secrecy import path_without_secrets
 from gateway.shadow.effects import forget
 from gateway.shadow.kept import apart
-from gateway.state import request_state
+from gateway.state import REACHED_KEY, request_state
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from starlette.types import Message, Receive, Scope, Send
 
-    from gateway.auth import Guard, Principal
+    from gateway.auth import Guard, Passed, Principal
     from gateway.breaker import Breakers
     from gateway.flask.side import FlaskSide
     from gateway.guardrail import Guardrail
@@ -42,8 +44,9 @@ if TYPE_CHECKING:
     from gateway.shadow.kept import Kept
     from gateway.shadow.mirror import Mirrors
     from gateway.snapshot import Snapshot, SnapshotStore
+    from gateway.state import Reached
 
-logger = logging.getLogger("gateway.dispatch")
+logger = logger_for("gateway.dispatch")
 
 #: Where legacy finds the Principal; no header can write there (PEP 3333: they become HTTP_…).
 PRINCIPAL_KEY = "gateway.principal"
@@ -51,6 +54,8 @@ PRINCIPAL_KEY = "gateway.principal"
 MIRROR_KEY = "gateway.mirror"
 #: What an answer that broke off is counted as: whatever its head said, it has failed.
 _BROKEN = 599
+#: What a mounted app says of a path that it doesn't have.
+_NOT_HERE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED})
 _GUARDED = Decision(Backend.NATIVE, Reason.GUARD)
 
 
@@ -74,6 +79,13 @@ class Dispatcher:
     observers: tuple[Observer, ...] = ()
     mirrors: Mirrors | None = None
     guardrail: Guardrail | None = None
+    bypassed: set[str] = field(default_factory=set)
+    """Moved routes that WSGI middleware has answered by itself, so that it is told once."""
+
+    def __post_init__(self) -> None:
+        """Have a say in what the native app's own middleware makes of a request."""
+        if self.native is not None:
+            self.native.may_turn = self._may_turn
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[Any]:
         """Serve one request or WebSocket."""
@@ -91,12 +103,14 @@ class Dispatcher:
         scope: Scope,
         receive: Receive,
         send: Send,
+        reached: Reached,
     ) -> None:
         """Serve a mirrored request: decided already, neither counted nor observed.
 
         Raises what native has raised, also where Flask has answered for it.
         """
         request = _Request(snapshot, match, scope, receive, send, decision)
+        request.reached = reached
         await self._admitted(request)
         error, request.error = request.error, None
         if error is not None:
@@ -117,7 +131,8 @@ class Dispatcher:
                 await self._traced(self.tracing, request)
         except UseLegacy:
             broken = True
-            message = f"{request.scope['path']}: UseLegacy, but legacy has no such route"
+            path = path_without_secrets(request.scope["path"])
+            message = f"{path}: UseLegacy, but legacy has no such route"
             logger.error(message)
             raise RuntimeError(message) from None
         except Exception as error:
@@ -155,7 +170,7 @@ class Dispatcher:
     def _admitted(self, request: _Request) -> Awaitable[None]:
         """Serve the request, after the shared guard where the route asks for it."""
         snapshot, match = request.snapshot, request.match
-        if snapshot.config.auth is not None and _is_guarded(snapshot, match):
+        if _is_guarded(snapshot, match):
             return self._guarded(request)
         if match.route is not None and match.route.reads_session:
             return self._known(request, NOBODY)
@@ -169,10 +184,20 @@ class Dispatcher:
             await refusal(scope, request.receive, request)
             return
 
-        async def go_on(principal: Principal | None, receive: Receive, _: Send) -> None:
-            state = {**scope.get("state", {}), "principal": principal}
-            request.scope, request.receive = {**scope, "state": state}, receive
-            request.principal = principal
+        refuse = adding(request.snapshot, _GUARDED, scope, request)
+        asked, session = scope, None
+        if self.flask is not None:
+            asked, session = self.flask.for_guard(scope)
+            refuse = session.sending(refuse)
+
+        async def go_on(passed: Passed) -> None:
+            state = {**passed.state, "principal": passed.principal}
+            request.scope, request.receive = {**scope, "state": state}, passed.receive
+            request.sends = passed.sending(request.sends)
+            if session is not None and session.used and request.forced is None:
+                request.sends = session.sending(request.sends)
+            request.principal = principal = passed.principal
+            request.guarded = route
             if request.forced is not None:
                 forget()  # of the client's request, too, only what comes after the guard counts
             caller = NOBODY if principal is None else Caller(principal.id, principal.scopes)
@@ -180,10 +205,8 @@ class Dispatcher:
 
         if route is not None and route.mirroring is not None:
             request.began = apart(scope)
-        requires = route.requires if route is not None else frozenset[str]()
-        asked = scope if self.flask is None else self.flask.for_guard(scope)
-        refuse = adding(request.snapshot, _GUARDED, scope, request)
-        await self.guard.run(asked, request.receive, refuse, go_on, requires)
+        guarded = self.guard.on(request.snapshot.table, request.match, scope)
+        await self.guard.run(asked, request.receive, refuse, go_on, guarded)
 
     async def _known(self, request: _Request, caller: Caller) -> None:
         """Serve the request of a caller who is known, or may be by the Flask session."""
@@ -191,6 +214,7 @@ class Dispatcher:
         if route is not None and route.reads_session and self.flask is not None:
             session = await self.flask.read_session(request.scope)
             caller = replace(caller, session=session)
+        request.caller = caller
         policy = request.snapshot.policy
         decision = request.forced or decide(request.match, request.scope, policy, caller)
         await self._serve(request, decision)
@@ -216,6 +240,7 @@ class Dispatcher:
     ) -> None:
         """Serve, and then let the other side answer as well, which nobody waits for."""
         request.receive, request.sends = kept.receive, kept.send
+        request.reached = kept.reached
         error: Exception | None = None
         try:
             await self._answer(request, decision)
@@ -243,7 +268,7 @@ class Dispatcher:
                 decision = replace(decision, backend=Backend.LEGACY, reason=Reason.CIRCUIT_OPEN)
         request.decision = decision
         flask = self.flask
-        if not native or not (flask is None or flask.idle or not self._inherits(request, match)):
+        if not native or not (flask is None or self._goes_around(flask, request, match)):
             return self._serve_legacy(request, decision)
         answer = adding(snapshot, decision, request.scope, request)
         if flask is not None and not flask.idle:
@@ -284,7 +309,8 @@ class Dispatcher:
                 failure = await attempt(partial(self._native, match, scope), kept, answer, timeout)
                 if failure is None:
                     return
-                logger.warning("%s %s: %s", scope["method"], scope["path"], failure.what)
+                path = path_without_secrets(scope["path"])
+                logger.warning("%s %s: %s", scope["method"], path, failure.what)
                 reason = Reason.FAILOVER
             request.receive = kept.again()
             await self._go_over(request, decision, reason)
@@ -297,7 +323,8 @@ class Dispatcher:
     async def _go_over(self, request: _Request, decision: Decision, reason: Reason) -> None:
         """Let legacy answer what native was to answer."""
         if request.status:
-            message = f"{request.scope['path']}: UseLegacy came after the first byte"
+            path = path_without_secrets(request.scope["path"])
+            message = f"{path}: UseLegacy came after the first byte"
             raise AnswerAbortedError(message)
         decision = replace(decision, backend=Backend.LEGACY, reason=reason)
         await self._serve_legacy(request, decision)
@@ -310,12 +337,16 @@ class Dispatcher:
         extra: dict[str, Any] = {}
         passport: Passport | None = None
         native = decision.backend is Backend.NATIVE
+        if native and self.native is not None:
+            scope = self.native.rooted(scope)
         if flask is not None and (native or flask.rewrites or principal is not None):
             passport = extra[ENVIRON_KEY] = self._passport(request, decision)
         if principal is not None:
             extra[PRINCIPAL_KEY] = principal
         if request.forced is not None:
             extra[MIRROR_KEY] = True
+        if request.reached is not None and flask is not None and flask.refusal is None:
+            extra[REACHED_KEY] = request.reached
         answer = adding(snapshot, decision, request.scope, request, passport)
         body = match.route.body if match.route is not None else snapshot.config.legacy.body
         try:
@@ -336,7 +367,8 @@ class Dispatcher:
         except Strayed:
             raise
         except Handover as handover:
-            logger.error("legacy handed over %s without a route", scope["path"], exc_info=handover)
+            path = path_without_secrets(scope["path"])
+            logger.error("legacy handed over %s without a route", path, exc_info=handover)
             response = PlainTextResponse("Internal Server Error", 500)
             await response(scope, receive, answer)
         finally:
@@ -345,34 +377,54 @@ class Dispatcher:
                 request.served, request.decision = passport.match, passport.decision
                 if passport.decision.backend is Backend.NATIVE and not passport.asked:
                     # Native has done nothing, well or badly.
+                    reason = Reason.HOOKS if passport.held else Reason.MIDDLEWARE
                     request.decision = replace(
-                        passport.decision, backend=Backend.LEGACY, reason=Reason.HOOKS
+                        passport.decision, backend=Backend.LEGACY, reason=reason
                     )
+                    if not passport.held:
+                        self._tell_of_middleware(request)
+
+    def _tell_of_middleware(self, request: _Request) -> None:
+        """Name a moved route, once, whose path something in front of Flask serves by itself."""
+        route = request.match.route
+        answered = request.status < HTTPStatus.MULTIPLE_CHOICES or request.status in _NOT_HERE
+        if route is None or not answered or route.id in self.bypassed:
+            return
+        self.bypassed.add(route.id)
+        logger.warning(
+            "%s: WSGI middleware answered by itself (%d), so that Flask called neither its view "
+            "nor the native handler. Is another app mounted there?",
+            route.id,
+            request.status,
+        )
 
     # -- Flask around native ------------------------------------------------------------------
 
-    def _inherits(self, request: _Request, match: Match) -> bool:
-        """Tell whether Flask's own machinery belongs around a match that native serves."""
-        flask = self.flask
-        if flask is None:
-            return False
-        if flask.wanted_by(match):
-            return True
+    def _goes_around(self, flask: FlaskSide, request: _Request, match: Match) -> bool:
         defaults = request.snapshot.config.defaults
         hooks = match.route.hooks if match.route is not None else defaults.hooks
-        return hooks == "inherit" and flask.surrounds(match, request.scope)
+        return flask.lets_by(match, request.scope, hooks)
+
+    def _inherits(self, request: _Request, match: Match) -> bool:
+        """Tell whether Flask's own machinery belongs around a match that native serves."""
+        return self.flask is not None and not self._goes_around(self.flask, request, match)
 
     def _passport(self, request: _Request, decision: Decision) -> Passport:
-        snapshot = request.snapshot
+        snapshot, flask, scope = request.snapshot, self.flask, request.scope
+        if decision.backend is Backend.NATIVE and self.native is not None:
+            scope = self.native.rooted(scope)
         return Passport(
             table=snapshot.table,
             policy=snapshot.policy,
-            scope=request.scope,
+            scope=scope,
             match=request.match,
             decision=decision,
             native=lambda found: partial(self._native_shown, snapshot, found),
             inherits=partial(self._inherits, request),
+            rewrites=flask is not None and flask.rewrites,
+            caller=request.caller,
             principal=request.principal,
+            guarded=request.guarded,
             mirrored=request.forced is not None,
         )
 
@@ -404,17 +456,85 @@ class Dispatcher:
             # redirects have no say on a path that Flask's url_map has already read.
             path = route.template.fit(route_path(scope))
             params = native.params_for(route.native, path)
-            if params is not None:
-                return native.serve(route.native, params, scope, receive, send)
+            return native.serve(route.native, params, scope, receive, send, path)
         return native(scope, receive, send)
 
+    def _may_turn(self, scope: Scope) -> bool:
+        """Tell whether native middleware may make this request of another one.
+
+        Flask's hooks and the shared guard have seen that other one. So it may where neither has
+        anything to do with this one, and native would answer it.
+        """
+        snapshot = self.snapshots.current
+        if scope["type"] == "http":
+            match = snapshot.table.match(scope)
+            decision = decide(match, scope, snapshot.policy)
+            may = decision.backend is Backend.NATIVE and not _is_guarded(snapshot, match)
+            if may and self.flask is not None:
+                defaults = snapshot.config.defaults
+                hooks = match.route.hooks if match.route is not None else defaults.hooks
+                may = self.flask.lets_by(match, scope, hooks)
+        else:
+            match = snapshot.table.socket(scope)
+            auth = match.route.auth if match.route is not None else snapshot.table.default_auth
+            may = auth != "shared" and not (match.forced and match.forced[0] is Backend.LEGACY)
+        if not may:
+            logger.warning(
+                "%s %s: middleware of the native app made this of another request; refused, as "
+                "Flask or the shared guard has not seen it",
+                scope.get("method", "WEBSOCKET"),
+                path_without_secrets(scope["path"]),
+            )
+        return may
+
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self.native is not None and (self.native.opaque or self.native.find(scope) is not None):
-            await self.native(scope, receive, send)
+        snapshot = self.snapshots.current
+        match = snapshot.table.socket(scope)
+        native = self.native
+        if native is None or (match.forced and match.forced[0] is Backend.LEGACY):
+            await _close(receive, send)
             return
-        # Closing before accepting is a 403 to the client (ASGI, WebSocket "Close").
-        await receive()
-        await send({"type": "websocket.close", "code": 1000, "reason": "no such WebSocket"})
+        auth = match.route.auth if match.route is not None else snapshot.config.defaults.auth
+        if auth != "shared":
+            await native(scope, receive, send)
+        elif self.guard is None:  # as above
+            await _close(receive, send)
+        else:
+            await self._guarded_socket(self.guard, snapshot, match, scope, receive, send)
+
+    async def _guarded_socket(
+        self,
+        guard: Guard,
+        snapshot: Snapshot,
+        match: Match,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        """Let native accept a WebSocket once the shared guard has let the caller in."""
+        native = self.native
+        found = native.find(scope) if native is not None else None
+        if native is None or found is None:  # nobody knows what an unlisted app has there
+            await _close(receive, send)
+            return
+        requires = match.route.requires if match.route is not None else frozenset[str]()
+        guarded = guard.on_socket(snapshot.table, found.endpoint, found.path_params, requires)
+        asked = handshake(scope)
+        if self.flask is not None:
+            asked, _ = self.flask.for_guard(asked)
+
+        async def go_on(passed: Passed) -> None:
+            state = {**passed.state, "principal": passed.principal}
+            shown = {**scope, "state": state}
+            await native(shown, passed.receive, passed.sending(send))
+
+        await guard.run_websocket(asked, receive, send, go_on, guarded)
+
+
+async def _close(receive: Receive, send: Send) -> None:
+    """Refuse a WebSocket: closing before accepting is a 403 to the client (ASGI, "Close")."""
+    await receive()
+    await send({"type": "websocket.close", "code": 1000, "reason": "no such WebSocket"})
 
 
 class _Request:
@@ -425,18 +545,22 @@ class _Request:
     `forced` is the decision on a mirrored request, which nobody decides about again. `served` is
     the match that has answered in the end: Flask's middleware may lead to another one than `match`,
     and away from the route whose circuit has `allowed` native. `status` is 0 before the answer's
-    first byte. `error` is what native has raised inside Flask, which has answered for it. Calling
-    it is no coroutine of its own: every message comes this way.
+    first byte. `error` is what native has raised inside Flask, which has answered for it. `reached`
+    is where somebody wants to know how far it comes in there. Calling it is no coroutine of its
+    own: every message comes this way.
     """
 
     __slots__ = (
         "allowed",
         "began",
+        "caller",
         "decision",
         "error",
         "forced",
+        "guarded",
         "match",
         "principal",
+        "reached",
         "receive",
         "scope",
         "sends",
@@ -463,7 +587,10 @@ class _Request:
         self.sends = send
         self.forced = forced
         self.decision = _GUARDED  # until somebody has decided
+        self.caller = NOBODY
         self.principal: Principal | None = None
+        self.guarded: Route | None = None
+        self.reached: Reached | None = None
         self.allowed: Route | None = None
         self.status = 0
         self.error: Exception | None = None
@@ -493,10 +620,10 @@ class _Request:
 def _is_guarded(snapshot: Snapshot, match: Match) -> bool:
     """Tell whether the shared guard comes first.
 
-    Never before a CORS preflight: those carry no credentials (Fetch, section 3.2.2), and the
-    owner's real answer opens nothing.
+    Never before a CORS preflight that a framework answers by itself: those carry no credentials
+    (Fetch, section 3.2.2), and no handler is asked.
     """
-    if match.forced is not None and match.forced[1] is Reason.PREFLIGHT:
+    if match.preflight:
         return False
     auth = match.route.auth if match.route is not None else snapshot.config.defaults.auth
     return auth == "shared"

@@ -51,7 +51,8 @@ class Problem:
     """One thing that is wrong with the configuration: where, what, and what to do next.
 
     `where` is `file:line`, or the name of an environment variable; `key` the dotted path of the
-    setting (empty when the whole file is meant); `code` a short stable word for scripts.
+    setting (empty when the whole file is meant); `code` a short stable word for scripts. A
+    `finding` is an error for `gateway check`; a running gateway serves its routes by legacy.
     """
 
     code: str
@@ -60,6 +61,12 @@ class Problem:
     what: str
     next: str = ""
     warning: bool = False
+    finding: bool = False
+
+    @property
+    def fatal(self) -> bool:
+        """Whether the configuration can't be served from at all."""
+        return not (self.warning or self.finding)
 
     def __str__(self) -> str:
         """Render as `file:line: key.path: what (what next) [code]`."""

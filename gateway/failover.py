@@ -8,20 +8,20 @@ to be read again.
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextvars import Context, copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.exceptions import RequestRefused
 from gateway.legacy import Spool, SpoolBudget
+from gateway.logs import logger_for
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from starlette.types import Message, Receive, Send
 
-logger = logging.getLogger("gateway.failover")
+logger = logger_for("gateway.failover")
 
 _FIRST_ERROR = 500
 _BLOCK = 262_144

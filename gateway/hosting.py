@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
-import logging
 import os
 import tempfile
 import threading
@@ -21,6 +20,7 @@ from a2wsgi import ASGIMiddleware
 
 from gateway.exceptions import LifespanError
 from gateway.lifespan import NestedLifespan
+from gateway.logs import logger_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-logger = logging.getLogger("gateway.hosting")
+logger = logger_for("gateway.hosting")
 
 #: How long the end of the process waits for the gateway's own, in seconds.
 SHUTDOWN_SECONDS = 35.0

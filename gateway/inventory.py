@@ -18,7 +18,11 @@ Scope = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class LegacyEndpoint:
-    """One rule of Flask's `url_map`. `ref` is the Werkzeug rule; `host` is "" for the default."""
+    """One rule of Flask's `url_map`. `ref` is the Werkzeug rule; `host` is "" for the default.
+
+    `pattern` is a regex that reads the parameters out of a path as Werkzeug does, but as raw text;
+    "" where the rule's converters can't be read.
+    """
 
     template: Template
     methods: frozenset[str]
@@ -27,6 +31,9 @@ class LegacyEndpoint:
     host: str
     view: str
     ref: object = field(compare=False, repr=False)
+    any_method: bool = False
+    """It has no list of methods: it answers any, those that nobody has heard of, too."""
+    pattern: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,26 +42,44 @@ class LegacyAnswer:
 
     `rule`: it has a view, `ref` is the matched rule. `redirect`: it would send the client to
     another spelling. `method`: it knows the path, not the method (405). `refused`: it would
-    refuse the host. `none`: 404. `unknown`: it can't be asked (any WSGI app).
+    refuse the request itself, for its host or its upgrade. `none`: 404. `unknown`: it can't be
+    asked (any WSGI app).
     """
 
     outcome: Literal["rule", "redirect", "method", "refused", "none", "unknown"]
     ref: object | None = None
 
+    def agrees(self, other: LegacyAnswer) -> bool:
+        """Tell whether both are the same answer: the same outcome, and the very same rule."""
+        return self.outcome == other.outcome and self.ref is other.ref
+
+
+Does = Literal["refuses", "perhaps", "identifies", "nothing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """One thing that a caller meets on the way to a view: middleware, a hook, or the view itself.
+
+    It certainly *refuses* some callers, *perhaps* does (something in it can't be resolved), only
+    *identifies* who is calling, or does *nothing*. `evidence` says by what, the strongest first.
+    """
+
+    name: str
+    place: Literal["middleware", "hook", "view"]
+    does: Does
+    evidence: tuple[str, ...] = ()
+
 
 @dataclass(frozen=True, slots=True)
 class Guards:
-    """What stands before a legacy view: middleware and hooks by name, and evidence in the view.
+    """What a caller meets: middleware and hooks, app-wide ones first, then the view.
 
-    `refusing` are those of all three that have code which turns callers away; of the others
-    nobody knows. `harmless` are those that are known to let everybody through.
+    `view` is None where the framework answers by itself (automatic OPTIONS), or has no view.
     """
 
-    middleware: tuple[str, ...] = ()
-    hooks: tuple[str, ...] = ()
-    view: tuple[str, ...] = ()
-    refusing: frozenset[str] = frozenset()
-    harmless: frozenset[str] = frozenset()
+    around: tuple[Guard, ...] = ()
+    view: Guard | None = None
 
 
 class LegacyRoutes(Protocol):
@@ -75,29 +100,49 @@ class LegacyRoutes(Protocol):
         """Names of the converters whose values may hold a slash."""
         ...
 
+    @property
+    def mounted(self) -> tuple[str, ...]:
+        """Path prefixes that WSGI middleware hands to another app before this one is asked."""
+        ...
+
     def endpoints(self) -> tuple[LegacyEndpoint, ...]:
         """List every rule that answers HTTP requests."""
         ...
 
     def answer(self, scope: Scope, method: str, path: str) -> LegacyAnswer:
-        """Say what the app's own router does with `method` and `path`."""
+        """Say what the app's own router does with `method` and `path`, sent as `scope` tells.
+
+        Host, scheme and upgrade headers count as they do for the app. What can't be told is
+        `refused`: the app itself then says what becomes of it.
+        """
+        ...
+
+    def plain(self, scope: Scope) -> bool:
+        """Tell whether nothing but method and path decides: no upgrade, no host to refuse."""
         ...
 
     def allowed(self, scope: Scope, path: str) -> frozenset[str]:
         """List the methods that the app knows for `path`; empty where it doesn't know it."""
         ...
 
+    def knows(self, scope: Scope, path: str) -> bool:
+        """Tell whether the app says 404 to a path that it knows in another way.
+
+        It redirects it for some other method, or only a newline at its end is too much.
+        """
+        ...
+
     def guards(self, endpoint: LegacyEndpoint | None, method: str) -> Guards:
-        """Say what guards an endpoint: hooks, and what the view may do itself.
+        """Say what a caller of an endpoint meets: middleware, hooks, and the view itself.
 
         None stands for a path that the app doesn't know: what is around the whole app.
         """
         ...
 
-    def self_guards(self, endpoint: LegacyEndpoint, method: str) -> tuple[str, ...]:
-        """Say what the view itself may do to turn callers away; the `view` of `guards`.
+    def fingerprint(self, endpoint: LegacyEndpoint, method: str) -> str:
+        """Hash the code of a view, its decorators and helpers, and of what is around it.
 
-        Empty where the framework answers the method without asking the view.
+        16 hexadecimal digits.
         """
         ...
 
@@ -108,8 +153,9 @@ class NativeEndpoint:
 
     `path` includes every prefix; `order` is the app's own matching order; `mounted` marks a route
     inside a mounted app. `wants_flask` marks one whose handler must run inside of Flask. `ref`,
-    `dependant` and `handler` are the framework's and the user's objects; `dependant` is None where
-    nothing is injected, `handler` where nobody has written a function.
+    `dependant`, `handler` and `route` are the framework's and the user's objects; `dependant` is
+    None where nothing is injected, `handler` where nobody has written a function. `route` is what
+    the framework puts into `scope["route"]`.
     """
 
     path: str
@@ -126,6 +172,7 @@ class NativeEndpoint:
     wants_flask: bool = False
     dependant: object = field(default=None, compare=False, repr=False)
     handler: object = field(default=None, compare=False, repr=False)
+    route: object = field(default=None, compare=False, repr=False)
 
 
 class Found(NamedTuple):
@@ -148,6 +195,16 @@ class NativeRoutes(Protocol):
         """List the effective routes in the app's own matching order."""
         ...
 
+    @property
+    def by_path(self) -> bool:
+        """True where method and path alone decide: no route reads a header, or the host."""
+        ...
+
+    @property
+    def answers_preflights(self) -> bool:
+        """True where middleware answers every CORS preflight, so that no handler is asked."""
+        ...
+
     def find(self, scope: Scope) -> Found | None:
         """Say what the app would do with an HTTP or WebSocket scope; None for its 404."""
         ...
@@ -158,6 +215,7 @@ class OpaqueLegacy:
 
     opaque = True
     by_host = False
+    mounted = ()
     open_converters = frozenset({"path"})
 
     def endpoints(self) -> tuple[LegacyEndpoint, ...]:
@@ -168,23 +226,33 @@ class OpaqueLegacy:
         """Return `unknown`."""
         return LegacyAnswer("unknown")
 
+    def plain(self, scope: Scope) -> bool:  # noqa: ARG002
+        """Return True: there is nothing else to ask."""
+        return True
+
     def allowed(self, scope: Scope, path: str) -> frozenset[str]:  # noqa: ARG002
         """Return nothing."""
         return frozenset()
+
+    def knows(self, scope: Scope, path: str) -> bool:  # noqa: ARG002
+        """Return False."""
+        return False
 
     def guards(self, endpoint: LegacyEndpoint | None, method: str) -> Guards:  # noqa: ARG002
         """Return nothing: it can't be known."""
         return Guards()
 
-    def self_guards(self, endpoint: LegacyEndpoint, method: str) -> tuple[str, ...]:  # noqa: ARG002
-        """Return nothing: it can't be known."""
-        return ()
+    def fingerprint(self, endpoint: LegacyEndpoint, method: str) -> str:  # noqa: ARG002
+        """Return an empty text: it can't be known."""
+        return ""
 
 
 class NoNative:
     """There is no native app yet: day one of a migration."""
 
     opaque = False
+    by_path = True
+    answers_preflights = False
 
     def endpoints(self) -> tuple[NativeEndpoint, ...]:
         """Return nothing."""

@@ -53,10 +53,17 @@ class Source:
         return self.name
 
     def problem(
-        self, code: str, location: Location, what: str, next_: str = "", *, warning: bool = False
+        self,
+        code: str,
+        location: Location,
+        what: str,
+        next_: str = "",
+        *,
+        warning: bool = False,
+        finding: bool = False,
     ) -> Problem:
         """Make a Problem that points at `location`."""
-        return Problem(code, self.where(location), dotted(location), what, next_, warning)
+        return Problem(code, self.where(location), dotted(location), what, next_, warning, finding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,20 +98,40 @@ def load(
     environ: Mapping[str, str] = os.environ,
     *,
     text: str | None = None,
+    only_legacy: bool = False,
 ) -> Loaded:
     """Read the file at `path`, apply the environment, and validate.
 
-    `text` is read in the file's place, to see what would come of writing it. Raises ConfigError
-    with every problem found.
+    `text` is read in the file's place, to see what would come of writing it. `only_legacy` leaves
+    out whatever isn't needed to serve the legacy app as it is, right or wrong; such a config is
+    read once, and doesn't follow the file. Raises ConfigError with every problem found.
     """
     file = Path(path)
+    data, source, content = read_values(file, str(path), text=text)
+    # Not through symbolic links: Kubernetes mounts a ConfigMap's file as one, and its target moves.
+    absolute = file.absolute()
+    if only_legacy:
+        data = {key: data[key] for key in _LEGACY_KEYS & data.keys()} | {"version": 1}
+        environ = {key: each for key, each in environ.items() if _is_about_legacy(key)}
+        return _validate(data, source, environ, absolute.parent)
+    loaded = _validate(data, source, environ, absolute.parent)
+    return replace(loaded, file=absolute, digest=_digest(content))
+
+
+def read_values(
+    file: Path, name: str, *, text: str | None = None, hint: str = "set GATEWAY_CONFIG"
+) -> tuple[dict[str, Any], Source, bytes]:
+    """Return a YAML file's values, where each of them stands, and the file's content.
+
+    `name` is the file in messages. `text` is read in the file's place; `hint` is what else to do
+    where there is none. Raises ConfigError.
+    """
     try:
         content = read_bytes(file)
         text = content.decode("utf-8") if text is None else text
         tree = parse(text)
     except FileNotFoundError:
-        hint = "name the file, or set GATEWAY_CONFIG"
-        raise _refused("missing-file", file, "no such file", hint) from None
+        raise _refused("missing-file", file, "no such file", f"name the file, or {hint}") from None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         what = f"can't be read: {reason}"
@@ -112,17 +139,17 @@ def load(
     except NotYaml as error:
         raise _refused("yaml-syntax", file, str(error), error.next, error.line) from None
     if tree is None:
-        hint = "at least `version: 1` is needed"
-        raise _refused("empty-file", file, "the file is empty", hint)
+        raise _refused("empty-file", file, "the file is empty", "at least `version: 1` is needed")
     if not isinstance(tree, CommentedMap):
         what = "the file is no mapping of keys"
         raise _refused("yaml-syntax", file, what, "start with `version: 1`", 1)
-    source = Source(str(path))
-    data = _plain_values(tree, source)
-    # Not through symbolic links: Kubernetes mounts a ConfigMap's file as one, and its target moves.
-    absolute = file.absolute()
-    loaded = _validate(data, source, environ, absolute.parent)
-    return replace(loaded, file=absolute, digest=_digest(content))
+    source = Source(name)
+    return _plain_values(tree, source), source, content
+
+
+def _is_about_legacy(variable: str) -> bool:
+    section = variable.upper().removeprefix(ENV_PREFIX).partition("__")[0].lower()
+    return not variable.upper().startswith(ENV_PREFIX) or section in _LEGACY_KEYS
 
 
 def _refused(code: str, file: Path, what: str, next_: str, line: int = 0) -> ConfigError:
@@ -149,6 +176,10 @@ def load_mapping(data: Mapping[str, Any], environ: Mapping[str, str] = os.enviro
     """
     source = Source("<mapping>")
     return _validate(_plain_values(data, source), source, environ, Path.cwd())
+
+
+#: What the legacy app alone is served by.
+_LEGACY_KEYS = frozenset({"legacy", "admin", "observe", "served_by"})
 
 
 class _Unfit(Exception):
@@ -253,14 +284,22 @@ def _validate(
         refused = {problem.key for problem in problems}
         problems.extend(
             problem
-            for error in invalid.errors(include_url=False)
-            if (problem := _translate(error, source)).key not in refused
-            and not (error["type"] == "too_short" and error["input"])
+            for problem in problems_of(invalid, source, Config)
+            if problem.key not in refused
         )
         raise ConfigError(in_order(problems)) from None
     if problems:
         raise ConfigError(in_order(problems))
     return Loaded(config, source, folder)
+
+
+def problems_of(invalid: ValidationError, source: Source, model: type[BaseModel]) -> list[Problem]:
+    """Say in the words of this product what is wrong with values that are no `model`."""
+    return [
+        _translate(error, source, model)
+        for error in invalid.errors(include_url=False)
+        if not (error["type"] == "too_short" and error["input"])
+    ]
 
 
 def in_order(problems: list[Problem]) -> list[Problem]:
@@ -312,7 +351,7 @@ def _apply_environment(
 def _fields_of(annotation: Any) -> dict[str, Any]:
     for candidate in (annotation, *getattr(annotation, "__args__", ())):
         if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-            return dict(candidate.model_fields)
+            return {each.alias or name: each for name, each in candidate.model_fields.items()}
     return {}
 
 
@@ -321,23 +360,27 @@ def _did_you_mean(word: str, choices: list[str]) -> str:
     return f"did you mean {close[0]}?" if close else ""
 
 
-def _keys_at(location: Location) -> list[str]:
+def _keys_at(location: Location, model: type[BaseModel]) -> list[str]:
     """Return the keys that the model knows at `location`."""
-    fields: dict[str, Any] = dict(Config.model_fields)
+    fields: dict[str, Any] = dict(model.model_fields)
+    named = False  # the next part is a name of the user's own
     for part in location:
-        if isinstance(part, str):
-            info = fields.get(part)
-            fields = _fields_of(info.annotation) if info is not None else {}
+        if named or isinstance(part, int):
+            named = False
+            continue
+        info = fields.get(part)
+        fields = _fields_of(info.annotation) if info is not None else {}
+        named = info is not None and getattr(info.annotation, "__origin__", None) is dict
     return sorted(fields)
 
 
-def _translate(error: Any, source: Source) -> Problem:
+def _translate(error: Any, source: Source, model: type[BaseModel]) -> Problem:
     """Turn one Pydantic error into a Problem in the words of this product."""
     location: Location = tuple(error["loc"])
     value, context = error.get("input"), error.get("ctx", {})
     match error["type"]:
         case "extra_forbidden":
-            keys = _keys_at(location[:-1])
+            keys = _keys_at(location[:-1], model)
             hint = _did_you_mean(str(location[-1]), keys) or f"known: {', '.join(keys)}"
             return source.problem("unknown-key", location, "unknown key", hint)
         case "missing":

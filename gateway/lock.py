@@ -9,15 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gateway.exceptions import LockError, Problem
+from gateway.folders import refuse_planted
+from gateway.moving import accepted_as
 from gateway.routing import AUTOMATIC
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from gateway.loading import Loaded
     from gateway.routing import RouteTable
 
+_ACCEPT = "accept "
 HEADER = "# Both apps' routes, written by `gateway lock`. Commit this file; don't edit it.\n"
 
 
@@ -27,7 +30,10 @@ def lock_path(loaded: Loaded) -> Path:
 
 
 def lock_lines(table: RouteTable) -> tuple[str, ...]:
-    """Describe every route of both apps, sorted: side, method, template, endpoint."""
+    """Describe every route of both apps, sorted: side, method, template, endpoint.
+
+    Then what rules accept of `gateway check`: code, method, template, endpoint.
+    """
     lines: set[str] = set()
     for endpoint in table.legacy.endpoints():
         for method in endpoint.methods - AUTOMATIC:
@@ -37,7 +43,29 @@ def lock_lines(table: RouteTable) -> tuple[str, ...]:
         for method in sorted((native.methods or {"*"}) - AUTOMATIC) or ["*"]:
             kind = "WEBSOCKET" if native.kind == "websocket" else method
             lines.add(f"native {kind} {native.path} {native.name}".rstrip())
-    return tuple(sorted(lines))
+    return tuple(sorted({*lines, *_accepted(table)}))
+
+
+def _accepted(table: RouteTable) -> Iterator[str]:
+    """Describe what rules accept, route by route: `accept` holds for these, and for no new ones."""
+    sockets = (match.route for unit in table.sockets.values() for match in unit.matches)
+    for route in (*table.routes, *sockets):
+        if route is not None and route.rule is not None:
+            found = {*route.accepted, *(each.code for each in route.findings)}
+            for code in found & route.rule.config.accept.keys():
+                yield f"{_ACCEPT}{accepted_as(code, route)}"
+
+
+def accepted_in(loaded: Loaded) -> frozenset[str] | None:
+    """Return what the lock says is accepted; None without a lock, nothing where it's unreadable."""
+    path = lock_path(loaded)
+    if not path.exists():
+        return None
+    try:
+        locked = read_lock(path)
+    except LockError:
+        return frozenset()
+    return frozenset(line.removeprefix(_ACCEPT) for _, line in locked if line.startswith(_ACCEPT))
 
 
 def write_lock(loaded: Loaded, table: RouteTable) -> Path:
@@ -45,6 +73,7 @@ def write_lock(loaded: Loaded, table: RouteTable) -> Path:
     path = lock_path(loaded)
     text = HEADER + "".join(f"{line}\n" for line in lock_lines(table))
     try:
+        refuse_planted(path)
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise LockError(f"{path}: can't be written: {error.strerror}") from error
@@ -80,7 +109,7 @@ def verify_lock(loaded: Loaded, table: RouteTable) -> Iterable[Problem]:
         return
     current = set(lock_lines(table))
     for number, line in locked:
-        if line not in current:
+        if line not in current and not line.startswith(_ACCEPT):
             yield Problem(
                 "route-vanished",
                 f"{loaded.config.lock}:{number}",
@@ -88,7 +117,7 @@ def verify_lock(loaded: Loaded, table: RouteTable) -> Iterable[Problem]:
                 f"{line} is locked but no longer there",
                 "an import removed? if it was meant, run: gateway lock",
             )
-    new = len(current - {line for _, line in locked})
+    new = sum(not line.startswith(_ACCEPT) for line in current - {line for _, line in locked})
     if new:
         yield Problem(
             "lock-stale",

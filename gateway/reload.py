@@ -8,7 +8,6 @@ every few seconds without any event, for file systems that tell nothing.
 from __future__ import annotations
 
 import asyncio
-import logging
 import multiprocessing
 import os
 import signal
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import watchfiles
 
 from gateway.loading import digest_of_file
+from gateway.logs import logger_for
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from gateway.loading import Loaded
 
-logger = logging.getLogger("gateway.reload")
+logger = logger_for("gateway.reload")
 
 #: Events that come this close to each other are one, in milliseconds.
 DEBOUNCE_MS = 200

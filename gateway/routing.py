@@ -7,7 +7,7 @@ route that FastAPI names, where only FastAPI does. `gateway.compiling` builds th
 from __future__ import annotations
 
 from collections.abc import Mapping  # noqa: TC003 - REASONS is one at run time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,10 @@ if TYPE_CHECKING:
 
 #: Methods that frameworks answer by themselves; nobody writes a handler for them.
 AUTOMATIC = frozenset({"HEAD", "OPTIONS"})
+#: Values that a path's parameters are filled with, to ask an app what it makes of a template.
+SAMPLES = ("1", "x")
+#: Stands in the place of a method for native's WebSocket routes.
+WEBSOCKET = "WEBSOCKET"
 #: Methods that may be tried twice without asking (of those in RFC 9110, 9.2.1, the ones we serve).
 SAFE = frozenset({"GET", "HEAD"})
 
@@ -69,14 +73,17 @@ class Reason(StrEnum):
     REDIRECT = "redirect"
     METHOD = "method"
     CONVERTER = "converter"
+    BAD_REQUEST = "bad_request"
     REFUSED = "refused"
     PREFLIGHT = "preflight"
     RETIRED = "retired"
+    BLOCKED = "blocked"
     GUARD = "guard"
     CIRCUIT_OPEN = "circuit_open"
     FAILOVER = "failover"
     USE_LEGACY = "use_legacy"
     HOOKS = "hooks"
+    MIDDLEWARE = "middleware"
     MIRROR = "mirror"
 
 
@@ -88,6 +95,10 @@ LEADS: Mapping[Cutover, Backend] = {
     "live": Backend.NATIVE,
     "native": Backend.NATIVE,
 }
+#: What legacy says of a path that it doesn't know.
+NOT_FOUND = LegacyAnswer("none")
+#: Who may guard a native handler that Flask's own matching doesn't lead to.
+_SAID: frozenset[Auth] = frozenset({"shared", "native", "none"})
 #: The cutovers under which no client is answered by native.
 UNMOVED: frozenset[Cutover] = frozenset({"legacy", "shadow"})
 
@@ -105,13 +116,16 @@ REASONS: Mapping[Reason, str] = {
     Reason.REDIRECT: "Flask redirects to another spelling of the path",
     Reason.METHOD: "the path is known, the method isn't: its owner says 405",
     Reason.CONVERTER: "Flask's converter refuses this value; legacy answers, as it did before",
-    Reason.REFUSED: "Flask refuses the request's host",
+    Reason.BAD_REQUEST: "Flask refuses the request itself: its host, or its upgrade",
+    Reason.REFUSED: "`gateway check` refuses this move, so legacy serves the route",
     Reason.PREFLIGHT: "a CORS preflight goes to the side that serves the method it asks for",
+    Reason.BLOCKED: "native let in a caller whom legacy refused: legacy serves (gateway diffs)",
     Reason.GUARD: "the shared guard refused the caller; neither side was asked",
     Reason.CIRCUIT_OPEN: "native has failed too often on this route: legacy serves for a while",
     Reason.FAILOVER: "native failed before its first byte, so legacy answered",
     Reason.USE_LEGACY: "the native handler asked for legacy (raise UseLegacy())",
     Reason.HOOKS: "one of Flask's own hooks answered before the native handler was asked",
+    Reason.MIDDLEWARE: "WSGI middleware answered by itself, so that Flask called neither side",
     Reason.MIRROR: "a mirrored request, whose answer nobody gets",
     Reason.RETIRED: "middleware inside legacy turned this into a route that native has taken over",
 }
@@ -165,6 +179,20 @@ class Mirroring:
 
 
 @dataclass(frozen=True, slots=True)
+class Finding:
+    """One reason why native may not answer a route: a short code, what is wrong, what to do."""
+
+    code: str
+    what: str
+    next: str = ""
+
+    def __str__(self) -> str:
+        """Render as `what (what next) [code]`."""
+        hint = f" ({self.next})" if self.next else ""
+        return f"{self.what}{hint} [{self.code}]"
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """One path template and method, compiled: who has it, which rule governs it, what it says.
 
@@ -172,8 +200,10 @@ class Route:
     its identity may lie in the Flask session. `overridden`: an override says so, not the file.
     `failover` and `circuit` are None where they are off, or where legacy has no such route;
     `mirroring` where nothing is mirrored, `guardrail` where nobody looks after the route.
-    `unguarded` is what guards the callers of the legacy view and would be lost, where native could
-    answer them and nobody has said `auth:`; the route may not be moved then.
+    `findings` are why native may not answer here, whatever the cutover: a client then gets legacy.
+    `accepted` are findings that the rule accepts, each code with its reason. `wider` marks a native
+    path that is taken out of a wider legacy view, `elsewhere` one
+    that legacy has for other methods, or on another host.
     """
 
     method: str
@@ -199,7 +229,10 @@ class Route:
     circuit: CircuitConfig | None = None
     mirroring: Mirroring | None = None
     guardrail: GuardrailConfig | None = None
-    unguarded: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    accepted: Mapping[str, str] = field(default_factory=dict)
+    wider: bool = False
+    elsewhere: bool = False
     template: Template | None = field(default=None, repr=False)
 
     @property
@@ -215,12 +248,24 @@ class Match:
     `forced` says who must answer whatever the cutover, with the reason; it is None where the
     route's cutover decides. `head` asks for the native GET without its body. `direct` says that
     the native app's own matching leads to the route's native endpoint, so that it needs no help.
+    `read` is what legacy makes of the request: native stands in only where Flask itself, asked
+    with the real request, gives this very answer. `preflight`: a CORS preflight that a framework
+    answers without asking any handler, so that it comes before the shared guard.
     """
 
     route: Route | None
     forced: tuple[Backend, Reason] | None = None
     head: bool = False
     direct: bool = False
+    read: LegacyAnswer = NOT_FOUND
+    preflight: bool = False
+
+    @property
+    def settled(self) -> bool:
+        """Whether native can't answer, whatever the policy and the caller."""
+        if self.forced is not None:
+            return self.forced[0] is Backend.LEGACY
+        return self.route is not None and self.route.coverage is Coverage.ONLY_LEGACY
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,9 +331,9 @@ def header(scope: Scope, name: bytes) -> bytes | None:
 
 
 _NEITHER = Match(None, (Backend.LEGACY, Reason.NEITHER))
-_REDIRECT = Match(None, (Backend.LEGACY, Reason.REDIRECT))
-_REFUSED = Match(None, (Backend.LEGACY, Reason.REFUSED))
-_METHOD = Match(None, (Backend.LEGACY, Reason.METHOD))
+_REDIRECT = Match(None, (Backend.LEGACY, Reason.REDIRECT), read=LegacyAnswer("redirect"))
+_BAD_REQUEST = Match(None, (Backend.LEGACY, Reason.BAD_REQUEST), read=LegacyAnswer("refused"))
+_METHOD = Match(None, (Backend.LEGACY, Reason.METHOD), read=LegacyAnswer("method"))
 _ONLY_NATIVE = Match(None, (Backend.NATIVE, Reason.ONLY_NATIVE))
 _NATIVE_METHOD = Match(None, (Backend.NATIVE, Reason.METHOD))
 _NATIVE_REDIRECT = Match(None, (Backend.NATIVE, Reason.REDIRECT))
@@ -307,6 +352,10 @@ class Concrete:
         """Tell whether the rule names `method` and the path that `normalise` has folded."""
         if self.methods is not None and method not in self.methods:
             return False
+        return self.covers(folded)
+
+    def covers(self, folded: str) -> bool:
+        """Tell whether the rule names a path, whatever the method."""
         regex = self.template.prefix_regex if self.prefix else self.template.regex
         return regex.match(folded) is not None
 
@@ -323,10 +372,11 @@ def native_key(endpoint: NativeEndpoint, method: str) -> NativeKey:
 class RouteTable:
     """Both route tables and the rules, compiled. Immutable; `match` is its only question.
 
-    `by_legacy` is keyed by `id` of the Werkzeug rule, which `legacy` keeps alive. `overlays` holds,
-    per legacy rule, the flagged native-only routes that are more specific than it; `flagged` is
-    their union. `wide` ranks the legacy rules with an open parameter, for `concrete` to beat.
-    `folded` holds what has moved away from a legacy app that may be lenient about spellings.
+    `by_legacy` is keyed by `id` of the Werkzeug rule, which `legacy` keeps alive. `overlays`
+    holds, per legacy rule, the flagged native routes of narrower paths, with that rule as their
+    legacy side. `sockets` goes by the order of native's WebSocket routes. `wide` ranks the legacy
+    rules with an open parameter, for `concrete` to beat. `folded` holds what has moved away from a
+    legacy app that may be lenient about spellings. `default_auth` is what `defaults.auth` says.
     """
 
     routes: tuple[Route, ...]
@@ -335,54 +385,70 @@ class RouteTable:
     native: NativeRoutes
     by_legacy: Mapping[int, Mapping[str, Unit]]
     by_native: Mapping[NativeKey, Unit]
-    overlays: Mapping[int, frozenset[NativeKey]]
-    flagged: frozenset[NativeKey]
+    overlays: Mapping[int, Mapping[NativeKey, Unit]]
+    sockets: Mapping[int, Unit]
     concrete: tuple[Concrete, ...]
     folded: tuple[tuple[Template, str, Match], ...]
     wide: Mapping[int, tuple[int, ...]]
     paired: frozenset[tuple[str, ...]]
     static: Mapping[tuple[str, str], Match]
+    default_auth: Auth | None = None
 
     def match(self, scope: Scope) -> Match:
         """Return the route of an HTTP request (ASGI scope)."""
         method: str = scope["method"]
         path = route_path(scope)
         hit = self.static.get((method, path))
-        if hit is not None:
+        if hit is not None and (hit.settled or self.legacy.plain(scope)):
             return hit
         if method == "OPTIONS" and (asked := preflight_method(scope)) is not None:
             return self._preflight(scope, asked, path)
         return self._match(scope, method, path)
 
     def _preflight(self, scope: Scope, asked: str, path: str) -> Match:
+        """Return the side that serves the method which a CORS preflight asks about."""
+        own = self._match(scope, "OPTIONS", path)
         wanted = self._match({**scope, "method": asked}, asked, path)
         route = wanted.route
         if wanted.forced is not None:
             backend = wanted.forced[0]
         else:
             backend = LEADS[route.cutover] if route is not None else Backend.LEGACY
-        if backend is Backend.NATIVE:
-            own = self._match(scope, "OPTIONS", path)
-            if _must_be_guarded(own.route, route):
+        if backend is Backend.NATIVE and own.read.outcome == wanted.read.outcome:
+            if self.native.answers_preflights:
+                forced = (Backend.NATIVE, Reason.PREFLIGHT)
+                return Match(route, forced, read=own.read, preflight=True)
+            if not own.settled:
                 return own
-        return Match(route, (backend, Reason.PREFLIGHT))
+            if route is None or route.auth != "shared":
+                return Match(route, (Backend.NATIVE, Reason.PREFLIGHT), read=own.read)
+        automatic = bool(getattr(own.read.ref, "provide_automatic_options", False))
+        forced = (Backend.LEGACY, Reason.PREFLIGHT)
+        return Match(own.route or route, forced, read=own.read, preflight=automatic)
 
     def _match(self, scope: Scope, method: str, path: str) -> Match:
-        answer = self.legacy.answer(scope, method, path)
-        if answer.outcome == "rule":
+        return self.interpret(self.legacy.answer(scope, method, path), scope, path)
+
+    def interpret(self, answer: LegacyAnswer, scope: Scope, path: str) -> Match:
+        """Return the route of a request of which legacy's own router says `answer`."""
+        method: str = scope["method"]
+        outcome = answer.outcome
+        if outcome == "rule":
             if self.concrete and (rank := self.wide.get(id(answer.ref))) is not None:
-                claimed = self._concrete(scope, method, path, rank)
+                claimed = self._concrete(scope, answer, path, rank)
                 if claimed is not None:
                     return claimed
-            return self._legacy_rule(scope, method, answer)
-        if answer.outcome == "redirect":
-            return self._overlay(scope, method, self.flagged) or _REDIRECT
-        if answer.outcome == "refused":
-            return _REFUSED
-        if self.concrete and (claimed := self._concrete(scope, method, path, (4,))) is not None:
-            return claimed
-        match = self._native_only(scope, method, answer)
-        if answer.outcome == "unknown" and match is _NEITHER and self.folded:
+            return self._legacy_rule(scope, answer)
+        if outcome == "redirect":
+            return _REDIRECT
+        if outcome == "refused":
+            return _BAD_REQUEST
+        if self.concrete:
+            claimed = self._concrete(scope, answer, path, (4,))
+            if claimed is not None:
+                return claimed
+        match = self._unmatched(scope, answer)
+        if outcome == "unknown" and match is _NEITHER and self.folded:
             return self._folded(method, normalise(path)) or match
         return match
 
@@ -395,47 +461,55 @@ class RouteTable:
         return None
 
     def _concrete(
-        self, scope: Scope, method: str, path: str, rank: tuple[int, ...]
+        self, scope: Scope, answer: LegacyAnswer, path: str, rank: tuple[int, ...]
     ) -> Match | None:
         """Return the rule over an unlisted app that claims the path and is narrower than `rank`."""
         folded = normalise(path)
         for rule in self.concrete:
-            if rule.template.rank < rank and rule.claims(method, folded):
-                return rule.unit.pick(scope)
+            if rule.template.rank < rank and rule.claims(scope["method"], folded):
+                match = rule.unit.pick(scope)
+                if answer.outcome == "method" and not _opted(match.route, scope["method"]):
+                    return None
+                return replace(match, read=answer)
         return None
 
-    def _legacy_rule(self, scope: Scope, method: str, answer: LegacyAnswer) -> Match:
+    def _legacy_rule(self, scope: Scope, answer: LegacyAnswer) -> Match:
         key = id(answer.ref)
         overlays = self.overlays.get(key)
-        if overlays is not None and (match := self._overlay(scope, method, overlays)):
+        if overlays is not None and (match := self._overlay(scope, overlays)):
             return match
         units = self.by_legacy.get(key)
-        # Werkzeug reads `get` as `GET` and runs its view.
-        unit = units.get(method.upper()) if units is not None else None
+        unit = None
+        if units is not None:
+            # Werkzeug reads `get` as `GET` and runs its view; `*` is a rule without any list.
+            unit = units.get(scope["method"].upper()) or units.get("*")
         if unit is None:
-            # A rule added after the table was compiled, or a method on a rule without any list.
-            return Match(None, (Backend.LEGACY, Reason.ONLY_LEGACY))
+            # A rule added after the table was compiled.
+            return Match(None, (Backend.LEGACY, Reason.ONLY_LEGACY), read=answer)
         return unit.pick(scope)
 
-    def _overlay(self, scope: Scope, method: str, names: frozenset[NativeKey]) -> Match | None:
-        if not names:
-            return None
+    def _overlay(self, scope: Scope, units: Mapping[NativeKey, Unit]) -> Match | None:
+        """Return the flagged native route of a narrower path than the matched legacy rule."""
         found = self.native.find(scope)
         if found is not None and found.outcome == "full":
-            name = native_key(found.endpoint, method)
-            return self.by_native[name].pick(scope) if name in names else None
-        if method == "HEAD":
+            unit = units.get(native_key(found.endpoint, scope["method"]))
+            return unit.pick(scope) if unit is not None else None
+        if scope["method"] == "HEAD":
             # The route has been taken over from a wider one that answers HEAD: so does its GET.
-            get = self._overlay({**scope, "method": "GET"}, "GET", names)
-            return Match(get.route, get.forced, head=True) if get is not None else None
+            get = self._overlay({**scope, "method": "GET"}, units)
+            return replace(get, head=True) if get is not None else None
         return None
 
-    def _native_only(self, scope: Scope, method: str, answer: LegacyAnswer) -> Match:
+    def _unmatched(self, scope: Scope, answer: LegacyAnswer) -> Match:
+        """Return what becomes of a request that legacy has no view for."""
+        method: str = scope["method"]
         found = self.native.find(scope)
-        if found is None or (found.outcome != "full" and answer.outcome == "method"):
+        if found is None:
             return _METHOD if answer.outcome == "method" else _NEITHER
         if found.outcome == "full":
             return self._native_full(scope, method, found, answer)
+        if answer.outcome == "method":
+            return _METHOD
         if answer.outcome == "unknown" and method == "HEAD":
             moved = self._moved_head(scope)
             if moved is not None:
@@ -451,23 +525,34 @@ class RouteTable:
         unit = self.by_native.get((endpoint.kind, endpoint.path, method)) or self.by_native.get(
             native_key(endpoint, "*")
         )
+        if answer.outcome == "method":
+            # Flask has the path, and says 405; only a rule that names both can say otherwise.
+            match = unit.pick(scope) if unit is not None else _METHOD
+            return replace(match, read=answer) if _opted(match.route, method) else _METHOD
         if unit is None:
             # A route added while the process runs: nothing is flagged, so only native has it,
             # unless Flask can't be asked.
             if is_catch_all(found.endpoint) or answer.outcome == "unknown":
                 return _NEITHER
-            return _ONLY_NATIVE
+            return _NEITHER if self.legacy.knows(scope, route_path(scope)) else _ONLY_NATIVE
         match = unit.pick(scope)
         route = match.route
         if route is None:
             return match
         if route.rule is None and _catches_all(route):
-            return _METHOD if answer.outcome == "method" else _NEITHER
-        if route.coverage is Coverage.BOTH and not self.legacy.opaque:
+            return _NEITHER
+        if self.legacy.opaque:
+            return match
+        if route.coverage is Coverage.BOTH:
             # Flask has this very template and method, yet said no to the path.
-            opted = route.rule is not None and route.rule.config.on_mismatch == "native"
-            if not opted:
+            rule = route.rule
+            if rule is None or rule.config.on_mismatch != "native" or not _opted(route, method):
                 return Match(route, (Backend.LEGACY, Reason.CONVERTER))
+            return replace(match, read=answer)
+        known = route.elsewhere or self.legacy.knows(scope, route_path(scope))
+        if known and not _opted(route, method):
+            # Else another host or spelling would come around the hooks of the rule that Flask has.
+            return _NEITHER
         return match
 
     def _moved_head(self, scope: Scope) -> Match | None:
@@ -483,9 +568,37 @@ class RouteTable:
     def _template(self, found: Found) -> tuple[str, ...]:
         return native_template(found.endpoint).segments
 
-    def for_legacy_rule(self, ref: object, scope: Scope) -> Match:
-        """Return the match of a Werkzeug rule that Flask itself has found for `scope`."""
-        return self._legacy_rule(scope, scope["method"], LegacyAnswer("rule", ref))
+    def socket(self, scope: Scope) -> Match:
+        """Return the route of a WebSocket; legacy is forced where native may not accept it.
+
+        Flask's hooks never run for a WebSocket. So on a path that Flask answers, or below a rule
+        that guards its routes, somebody must say who guards it.
+        """
+        path = route_path(scope)
+        found = self.native.find(scope)
+        unit: Unit | None = None
+        if found is not None:
+            unit = self.sockets.get(found.endpoint.order)
+        elif self.native.opaque:
+            folded = normalise(path)
+            unit = next((each.unit for each in self.concrete if each.covers(folded)), None)
+        else:
+            return _NEITHER
+        match = unit.pick(scope) if unit is not None else _ONLY_NATIVE
+        auth = match.route.auth if match.route is not None else self.default_auth
+        findings = match.route.findings if match.route is not None else ()
+        beside = match.route is not None and match.route.elsewhere
+        said = auth in _SAID or (auth is None and not beside and not self._answers(scope, path))
+        if said and not findings:
+            return match
+        return Match(match.route, (Backend.LEGACY, Reason.REFUSED))
+
+    def _answers(self, scope: Scope, path: str) -> bool:
+        """Tell whether legacy knows the path of a WebSocket, asked as an ordinary request."""
+        headers = [each for each in scope["headers"] if each[0] == b"host"]
+        scheme = "https" if scope.get("scheme") == "wss" else "http"
+        asked = {**scope, "type": "http", "method": "GET", "scheme": scheme, "headers": headers}
+        return bool(self.legacy.allowed(asked, path)) or self.legacy.knows(asked, path)
 
     def allowed(self, scope: Scope) -> frozenset[str]:
         """List the methods that either side serves at the request's path, for `Allow`."""
@@ -499,15 +612,22 @@ class RouteTable:
         return frozenset(methods)
 
 
-def _must_be_guarded(options: Route | None, asked: Route | None) -> bool:
-    """Tell whether a preflight would run a native handler that isn't for everybody.
+def _opted(route: Route | None, method: str) -> bool:
+    """Tell whether a rule lets native answer where Flask itself wouldn't call a view."""
+    return route is not None and is_opted(route, method)
 
-    A framework's answer to OPTIONS opens nothing; a handler that somebody has written may.
+
+def is_opted(route: Route, method: str | None = None) -> bool:
+    """Tell whether a route's rule names path and method, and says who guards the handler.
+
+    No view's hooks do, where Flask has no view for the request. `method` is the request's, if it
+    isn't the route's.
     """
-    if options is None or options.native is None or options.native.kind != "route":
+    if route.rule is None or route.auth not in _SAID:
         return False
-    shared = options.auth == "shared" or (asked is not None and asked.auth == "shared")
-    return shared or bool(options.unguarded)
+    method, config = method or route.method, route.rule.config
+    named = frozenset(config.methods or ())
+    return config.path is not None and (method in named or (method == "HEAD" and "GET" in named))
 
 
 def _catches_all(route: Route) -> bool:

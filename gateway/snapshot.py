@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from gateway.blocks import blocked
 from gateway.exceptions import GatewayError
+from gateway.routing import UNMOVED
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
+    from gateway.blocks import Block
     from gateway.config import Config
     from gateway.cutover import Policy
     from gateway.exceptions import Problem
@@ -24,7 +27,8 @@ class Snapshot:
 
     `revision` is the config's digest and the overrides' mark: `1f0c…-17.a3f9c012`. `overrides` are
     those in force, by the id that they go by; `ignored` those that the apps or the config no
-    longer bear, by the same ids, with the reason.
+    longer bear, by the same ids, with the reason. `blocks` are the blocks that stand, by the ids of
+    the routes that legacy serves because of them.
     """
 
     config: Config
@@ -34,6 +38,28 @@ class Snapshot:
     warnings: tuple[Problem, ...] = ()
     overrides: Mapping[str, Override] = field(default_factory=dict)
     ignored: Mapping[str, str] = field(default_factory=dict)
+    cautions: tuple[Problem, ...] = ()
+    blocks: Mapping[str, Block] = field(default_factory=dict)
+
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """The ids of moved routes that legacy serves, as `check` refuses their move."""
+        return tuple(
+            dict.fromkeys(
+                route.id
+                for route in self.table.routes
+                if route.findings and route.cutover not in UNMOVED
+            )
+        )
+
+
+def with_blocks(snapshot: Snapshot, blocks: Iterable[Block]) -> Snapshot:
+    """Return a snapshot in which these blocks are in force, and no others."""
+    found = blocked(blocks, snapshot.table)
+    if found == snapshot.blocks:
+        return snapshot
+    policy = replace(snapshot.policy, blocked=frozenset(found))
+    return replace(snapshot, policy=policy, blocks=found)
 
 
 class RevisionConflict(GatewayError):

@@ -10,6 +10,7 @@ read it afterwards (`Exchange.state`).
 from __future__ import annotations
 
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -45,3 +46,24 @@ def is_mirror() -> bool:
     raised. Legacy has it as `environ["gateway.mirror"]`, too.
     """
     return mirrored.get()
+
+
+#: Where a WSGI app is given the request's Reached.
+REACHED_KEY = "gateway.reached"
+
+
+@dataclass(slots=True, eq=False)
+class Reached:
+    """How far one request has come in the legacy app; written on its worker's thread.
+
+    `app`: the app was called. `view`: none of its middleware and hooks has answered instead of the
+    view, or of the native handler that stands in its place.
+    """
+
+    app: bool = False
+    view: bool = False
+
+    @property
+    def by_hook(self) -> bool:
+        """Whether middleware or a hook has answered."""
+        return self.app and not self.view

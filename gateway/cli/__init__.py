@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli import diffs, inspect, live, serve
+from gateway.cli import diffs, inspect, live, prove, serve
 from gateway.cli.output import fail, report
 from gateway.exceptions import ConfigError, GatewayError
 
@@ -44,6 +44,7 @@ def _common(
 inspect.register(app)
 live.register(app)
 diffs.register(app)
+prove.register(app)
 serve.register(app)
 
 

@@ -18,7 +18,9 @@ class Done(BaseModel):
 
     routes: list[str]
     skipped: list[str]
+    blocked: list[str] = []
     revision: str
+    warnings: list[str] = []
 
 
 class Side(BaseModel):
@@ -45,6 +47,14 @@ class Override(BaseModel):
     expires: float | None
 
 
+class Block(BaseModel):
+    """Why legacy serves a route whatever else is said; `since` in seconds since the epoch."""
+
+    what: str
+    since: float
+    releases: list[str]
+
+
 class Row(BaseModel):
     """One route of a status."""
 
@@ -65,6 +75,8 @@ class Row(BaseModel):
     circuit: dict[str, int] | None
     compared: int = 0
     different: int = 0
+    opened: int = 0
+    blocked: Block | None = None
     mirror_suspended: str | None = None
     file: str | None
     override: Override | None
@@ -113,10 +125,21 @@ class Entry(BaseModel):
     reason: str
 
 
+class Accepted(BaseModel):
+    """A finding that a rule accepts, and for which routes."""
+
+    rule: str
+    code: str
+    reason: str
+    owner: str
+    routes: list[str]
+
+
 class Trail(BaseModel):
     """The answer of `/-/audit`."""
 
     entries: list[Entry]
+    accepted: list[Accepted] = []
 
 
 class Essence(BaseModel):
@@ -143,6 +166,7 @@ class Sample(BaseModel):
 
     route: str
     at: float
+    verdict: str = "different"
     method: str
     path: str
     query: str
@@ -169,6 +193,7 @@ class Compared(BaseModel):
     fields: list[tuple[str, int]]
     noise: list[Noise]
     suspended: str | None
+    blocked: Block | None = None
 
 
 class Diffs(BaseModel):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +20,7 @@ from gateway.cli.output import (
     ConfigOption,
     JsonOption,
     UrlOption,
+    cell,
     chosen,
     fail,
     local_time,
@@ -29,7 +29,7 @@ from gateway.cli.output import (
     report,
 )
 from gateway.cli.remote import place
-from gateway.cli.review import auth_row, show_auth
+from gateway.cli.review import auth_row, fits, show_auth
 from gateway.config import Config
 from gateway.cutover import Caller, decide, find_identity
 from gateway.exceptions import ConfigError
@@ -45,11 +45,21 @@ from gateway.routing import (
     Route,
     request_host,
 )
+from gateway.templates import parse_any
 
 if TYPE_CHECKING:
+    from gateway.config import Auth
     from gateway.cutover import Decision
     from gateway.overrides import Override
     from gateway.snapshot import Snapshot
+
+
+_SAID_AUTH: dict[Auth | None, str] = {
+    "hooks": "left to Flask's hooks",
+    "native": "left to the native handler",
+    "none": "none",
+    None: "not said",
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -75,7 +85,7 @@ def check(config: ConfigArgument = None, json: JsonOption = False) -> None:
     else:
         report(problems)
         if not errors:
-            out.print(f"{path}: ok, {len(problems)} warning{'s' * (len(problems) != 1)}")
+            out.print(cell(f"{path}: ok, {len(problems)} warning{'s' * (len(problems) != 1)}"))
     if errors:
         raise typer.Exit(2 if unusable else 1)
 
@@ -97,7 +107,7 @@ def lock(
     gateway = Gateway(config=path, verify_lock=False)
     if not check:
         written = write_lock(loaded, gateway.table)
-        out.print(f"{written.name}: {len(lock_lines(gateway.table))} routes")
+        out.print(cell(f"{written.name}: {len(lock_lines(gateway.table))} routes"))
         return
     problems = list(gateway.lock_problems())
     report(problems)
@@ -105,7 +115,7 @@ def lock(
         fail(f"there is no {lock_path(loaded).name} (write it: gateway lock)", 1)
     if problems:
         raise typer.Exit(1)
-    out.print(f"{lock_path(loaded).name}: ok")
+    out.print(cell(f"{lock_path(loaded).name}: ok"))
 
 
 def _in_force(gateway: Gateway, *, file_only: bool) -> tuple[Snapshot, str]:
@@ -117,18 +127,20 @@ def _in_force(gateway: Gateway, *, file_only: bool) -> tuple[Snapshot, str]:
         return gateway.snapshots.current, ""
     seen = look(gateway.control.loaded)
     if seen.failure is not None:
-        sys.stderr.write(f"gateway: overrides can't be read, so without them: {seen.failure}\n")
+        report([f"gateway: overrides can't be read, so without them: {seen.failure}"])
         return gateway.snapshots.current, seen.url
     snapshot = gateway.preview(seen.held)
-    for ident, why in snapshot.ignored.items():
-        sys.stderr.write(f"gateway: the override of {ident} is ignored: {why}\n")
+    report(
+        f"gateway: the override of {ident} is ignored: {why}"
+        for ident, why in snapshot.ignored.items()
+    )
     return snapshot, seen.url
 
 
 def _footnote(snapshot: Snapshot, url: str) -> None:
     count = len(snapshot.overrides)
     if count:
-        out.print(Text(f"{count} override{'s' * (count != 1)} in force, from {url}"))
+        out.print(cell(f"{count} override{'s' * (count != 1)} in force, from {url}"))
 
 
 def _override(route: Route | None, snapshot: Snapshot) -> Override | None:
@@ -152,7 +164,17 @@ def _static(route: Route, snapshot: Snapshot) -> tuple[str, Reason]:
 
 
 AuthOption = Annotated[
-    bool, typer.Option("--auth", help="Show what can refuse a caller instead, for a reviewer.")
+    bool,
+    typer.Option(
+        "--auth", help="Show what refuses, perhaps refuses or identifies callers, for a reviewer."
+    ),
+]
+FilterOption = Annotated[
+    str,
+    typer.Option(
+        "--filter",
+        help="Only routes whose path, endpoint, rule or owner has this text, or fits this pattern.",
+    ),
 ]
 
 FileOption = Annotated[
@@ -168,6 +190,7 @@ UsageOption = Annotated[
 def routes(
     config: ConfigArgument = None,
     auth: AuthOption = False,
+    wanted: FilterOption = "",
     usage: UsageOption = False,
     file_only: FileOption = False,
     url: UrlOption = None,
@@ -179,11 +202,12 @@ def routes(
         return
     gateway = Gateway(config=chosen(config))
     snapshot, store = _in_force(gateway, file_only=file_only)
-    listed = views.listed(snapshot)
+    listed = [route for route in views.listed(snapshot) if fits(route, wanted)]
     if auth:
         show_auth([auth_row(r, _static(r, snapshot)[0], gateway, snapshot) for r in listed], json)
         if not json:
             _footnote(snapshot, store)
+        _tell_errors(snapshot)
         return
     rows = [_row(route, snapshot) for route in listed]
     # FastAPI's own pages (/docs and its like) are nobody's work: they don't count.
@@ -209,12 +233,19 @@ def routes(
         by = row["override"] or row["rule"]
         why = row["reason"] + (f": {by}" if by else "")
         cells = (row["method"], row["path"], row["legacy"], row["native"], row["cutover"])
-        table.add_row(*(Text(cell) for cell in cells), Text(row["serves"], colour), Text(why))
+        table.add_row(*map(cell, cells), cell(row["serves"], colour), cell(why))
     out.print(table)
     own = len(rows) - len(counted)
     left = f" (not counted: {own} page{'s' * (own != 1)} of FastAPI's own)" if own else ""
     out.print(f"\n{native} of {len(counted)} routes native{left}")
     _footnote(snapshot, store)
+
+
+def _tell_errors(snapshot: Snapshot) -> None:
+    """Say on stderr how many errors `gateway check` would name, and exit with 1 for them."""
+    count = sum(not problem.warning for problem in snapshot.warnings)
+    if count:
+        fail(f"{count} error{'s' * (count != 1)}: see gateway check", 1)
 
 
 def _show_usage(data: dict[str, Any], *, json: bool) -> None:
@@ -235,7 +266,7 @@ def _show_usage(data: dict[str, Any], *, json: bool) -> None:
         table.add_column(column, overflow="fold")
     for row in rows:
         cells = (row["requests"] or "never", row["legacy"] or "", row["native"] or "")
-        table.add_row(Text(row["route"]), *(Text(str(cell)) for cell in cells))
+        table.add_row(cell(row["route"]), *(cell(str(each)) for each in cells))
     out.print(table)
     idle = sum(not row["requests"] for row in rows)
     days = (time.time() - data["since"]) / 86_400
@@ -299,9 +330,10 @@ def match(
     if json:
         print_json(_explained(found, decision, snapshot, request))
         return
-    out.print(f"{request['method']} {request['path']}  (host {request_host(request) or 'none'})")
+    host = request_host(request) or "none"
+    out.print(cell(f"{request['method']} {request['path']}  (host {host})"))
     for step, text in _steps(found, decision, gateway, snapshot, request, caller):
-        out.print(Text(f"  {step:<10}", "bold").append(text, "not bold"))
+        out.print(Text(f"  {step:<10}", "bold").append(cell(text, "not bold")))
     _footnote(snapshot, store)
 
 
@@ -375,11 +407,16 @@ def _steps(
         f"(endpoint {getattr(answer.ref, 'endpoint', '')})",
         "redirect": "redirects to another spelling of this path",
         "method": "knows the path, not the method (405)",
-        "refused": "refuses the host",
+        "refused": "refuses the request itself: its host, or its upgrade",
         "none": "doesn't know the path (404)",
         "unknown": "can't be asked (not a Flask app)",
     }[answer.outcome]
     steps = [("legacy", said)]
+    steps += [
+        ("mount", f"DispatcherMiddleware hands {prefix} to another app, which answers instead")
+        for prefix in table.legacy.mounted
+        if parse_any(scope["path"]).below(parse_any(prefix))
+    ]
     native = table.native.find(scope)
     outcome = {"full": "runs it", "partial": "405", "redirect": "slash redirect"}
     if native is not None:
@@ -394,6 +431,7 @@ def _steps(
         if override is not None:
             steps.append(("override", _override_text(override)))
         steps.append(("auth", _guard_text(route, decision, gateway, snapshot, caller)))
+        steps.extend(("refused", f"no move: {finding}") for finding in route.findings)
         if route.cutover == "canary":
             steps.extend(_canary_steps(route, decision, scope, caller))
     if decision.backend is Backend.NATIVE and not table.legacy.opaque:
@@ -446,11 +484,10 @@ def _guard_text(
 ) -> str:
     """Say who lets the request in, before or while somebody serves it."""
     if route.auth != "shared":
-        said = {"native": "left to the native handler", "none": "none", None: "not said"}
         standing = before(decision.backend, route, gateway, snapshot)
-        nobody = standing.verdict == "nobody"
-        by = "nobody refuses a caller" if nobody else f"can refuse: {', '.join(standing.lines)}"
-        return f"{said[route.auth]}; {by}"
+        lines = standing.can_refuse
+        by = f"can refuse: {', '.join(lines)}" if lines else "nobody refuses a caller"
+        return f"{_SAID_AUTH[route.auth]}; {by}"
     missing = sorted(route.requires - caller.scopes)
     needs = f", needs {', '.join(sorted(route.requires))}" if route.requires else ""
     text = f"the shared guard first{needs}"
@@ -466,7 +503,7 @@ def _runs_hooks(route: Route | None, decision: Decision, snapshot: Snapshot) -> 
     if decision.backend is not Backend.NATIVE:
         return []
     guards = around_native(snapshot.table, route, snapshot.config.defaults.hooks)
-    return [*guards.middleware, *guards.hooks]
+    return [each.name for each in guards.around]
 
 
 def _canary_steps(

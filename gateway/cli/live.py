@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
-import socket
 import time
 from typing import TYPE_CHECKING, Annotated, get_args
 
@@ -12,12 +9,13 @@ import typer
 from rich.live import Live
 from rich.table import Table
 
-from gateway.changes import Wanted
+from gateway.changes import Wanted, way_out
 from gateway.cli.output import (
     ConfigOption,
     JsonOption,
     RouteArgument,
     UrlOption,
+    author,
     cell,
     chosen,
     duration,
@@ -31,7 +29,6 @@ from gateway.cli.remote import Place, place
 from gateway.cli.writing import write as write_file
 from gateway.config import Cutover
 from gateway.overrides import ALL, as_cutover, written
-from gateway.printable import shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,7 +88,7 @@ def set_(
     route, cutover = _words(words, every=every)
     try:
         wanted = Wanted(
-            "set", route, as_cutover(cutover), weight, duration("--for", lasts), _author(), reason
+            "set", route, as_cutover(cutover), weight, duration("--for", lasts), author(), reason
         )
     except ValueError as error:
         fail(str(error))
@@ -99,7 +96,7 @@ def set_(
         _only_live({"--for": lasts, "--if-match": if_match, "--url": url, "--reason": reason})
         _written(wanted, config, json=json)
         return
-    _change(place(url, config, chosen(config)), wanted, if_match, json=json)
+    change(place(url, config, chosen(config)), wanted, if_match, json=json)
 
 
 def _words(words: list[str], *, every: bool) -> tuple[str | None, str]:
@@ -120,12 +117,12 @@ def rollback(
     json: JsonOption = False,
 ) -> None:
     """Put a route, or all, back on legacy; it stays there until `gateway clear`."""
-    wanted = Wanted("rollback", _one(route, every=every), author=_author(), reason=reason)
+    wanted = Wanted("rollback", _one(route, every=every), author=author(), reason=reason)
     if write:
         _only_live({"--if-match": if_match, "--url": url, "--reason": reason})
         _written(wanted, config, json=json)
         return
-    _change(place(url, config, chosen(config)), wanted, if_match, json=json)
+    change(place(url, config, chosen(config)), wanted, if_match, json=json)
 
 
 def clear(
@@ -144,8 +141,8 @@ def clear(
     """
     if write:
         fail("clear has no --write: overrides aren't in the file; `gateway set --write` changes it")
-    wanted = Wanted("clear", _one(route, every=every), author=_author(), reason=reason)
-    _change(place(url, config, chosen(config)), wanted, if_match, json=json)
+    wanted = Wanted("clear", _one(route, every=every), author=author(), reason=reason)
+    change(place(url, config, chosen(config)), wanted, if_match, json=json)
 
 
 def _one(route: str | None, *, every: bool) -> str | None:
@@ -173,19 +170,27 @@ def _written(wanted: Wanted, config: Path | None, *, json: bool) -> None:
     _skipped(done["skipped"])
 
 
-def _change(where: Place, wanted: Wanted, revision: str | None, *, json: bool) -> None:
+def change(where: Place, wanted: Wanted, revision: str | None, *, json: bool) -> None:
+    """Carry out a change, and say what has come of it."""
     done = where.change(wanted, _revision(revision))
     if json:
         print_json(done)
         return
     verb = {"set": f"set to {written(wanted.cutover, wanted.weight)}", "rollback": "on legacy"}
+    verb["accept"] = "blocked no more, for the release in which it opened"
     what = verb.get(wanted.action, "as the file says")
     for route in done["routes"]:
         name = "everything that legacy can serve" if route == ALL else route
         out.print(cell(f"{name}: {what}"))
+        if wanted.action == "accept":
+            out.print(cell(f"  if it was rolled back as well: gateway clear '{name}'", "dim"))
     if not done["routes"]:
         out.print("nothing to change")
     _skipped(done["skipped"])
+    for warning in done["warnings"]:
+        out.print(cell(warning, "yellow"))
+    for route in done.get("blocked", ()):
+        out.print(cell(f"{route}: blocked, legacy serves it: {way_out(route)}", "red"))
     out.print(cell(f"revision {done['revision']}", "dim"))
 
 
@@ -202,13 +207,6 @@ def _revision(text: str | None) -> str | None:
     if not bare or not bare.isascii() or not bare.isprintable():
         fail(f"--if-match {text!r} is no revision: `gateway status` prints it")
     return bare
-
-
-def _author() -> str:
-    try:
-        return shown(f"{getpass.getuser()}@{socket.gethostname()}")[:100]
-    except (KeyError, OSError):
-        return str(os.getuid())
 
 
 # -- looking ----------------------------------------------------------------------------------
@@ -252,14 +250,14 @@ def audit(
 
     A rule's changes are its routes', too: `audit ROUTE` tells both, whichever is named.
     """
-    entries = place(url, config, chosen(config)).audit(limit, route)
+    trail = place(url, config, chosen(config)).audit(limit, route)
     if json:
-        print_json({"entries": entries})
+        print_json(trail)
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("WHEN", "WHAT", "ROUTE", "CHANGE", "BY", "WHY"):
         table.add_column(column, overflow="fold")
-    for entry in entries:
+    for entry in trail["entries"]:
         cells = (
             local_time(entry["at"], "%Y-%m-%d %H:%M:%S"),
             entry["action"],
@@ -271,3 +269,8 @@ def audit(
         # Not held to be texts: the store keeps what any version has written.
         table.add_row(*(cell(str(each)) for each in cells))
     out.print(table)
+    for each in trail.get("accepted", ()):
+        by = f", {each['owner']}" if each["owner"] else ""
+        for_ = f"{len(each['routes'])} route{'s' * (len(each['routes']) != 1)}"
+        line = f"the file accepts {each['code']} of {each['rule']} ({for_}{by}): {each['reason']}"
+        out.print(cell(line), soft_wrap=True)

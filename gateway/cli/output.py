@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import getpass
 import json
+import os
 import re
+import socket
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,15 +14,18 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.segment import Segment
 from rich.text import Text
 
 from gateway.admin.rendering import finite
 from gateway.loading import default_path
-from gateway.printable import shown
+from gateway.printable import shown, shown_lines
 from gateway.units import parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from rich.console import ConsoleOptions, RenderableType
 
 #: Columns of what is no terminal: whatever is piped or kept in a file is never wrapped or cut.
 _ENDLESS = 10_000
@@ -28,7 +34,24 @@ _LONGEST_SECONDS = 365 * 86_400.0
 
 def console() -> Console:
     """Return the console of stdout, as wide as its terminal."""
-    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _ENDLESS)
+    width = None if sys.stdout.isatty() else _ENDLESS
+    return _Console(highlight=False, markup=False, emoji=False, soft_wrap=True, width=width)
+
+
+class _Console(Console):
+    """A console whose terminal obeys nobody else: whatever is printed is escaped once more.
+
+    `cell` does so as well, and knows then how wide the text is; line ends are its matter alone.
+    """
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Render to segments of text without control characters."""
+        for segment in super().render(renderable, options):
+            text, style, control = segment
+            plain = control or text.isprintable() or text == "\n"
+            yield segment if plain else Segment(shown_lines(text), style)
 
 
 out = console()
@@ -49,9 +72,20 @@ ConfigOption = Annotated[
 ]
 UrlOption = Annotated[
     str | None,
-    typer.Option("--url", help="A running gateway, http://host:port. Default: GATEWAY_URL."),
+    typer.Option(
+        "--url",
+        help="A running gateway, http://host:port. Default: GATEWAY_URL, unless --config is given.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def author() -> str:
+    """Return who types: for the audit trail."""
+    try:
+        return shown(f"{getpass.getuser()}@{socket.gethostname()}")[:100]
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def chosen(config: Path | None) -> Path:
@@ -107,6 +141,5 @@ def print_json(data: Any) -> None:
 
 def fail(message: str, code: int = 2) -> NoReturn:
     """Say why a command can't go on, and end it."""
-    lines = "\n".join(shown(line) for line in message.split("\n"))
-    sys.stderr.write(f"gateway: {lines}\n")
+    sys.stderr.write(f"gateway: {shown_lines(message)}\n")
     sys.exit(code)

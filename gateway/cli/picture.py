@@ -11,6 +11,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from gateway.changes import way_out
 from gateway.cli.output import cell, fail
 from gateway.overrides import written
 from gateway.printable import shown
@@ -153,6 +154,13 @@ def _head(data: dict[str, Any]) -> list[Text]:
         why = f": {held['reason']}" if held and held["reason"] else ""
         who = f" (by {held['author'] or 'nobody named'}{why})" if held else ""
         lines.append(cell(f"KILL SWITCH: legacy serves all that it can{who}", "bold red"))
+    lines += [
+        cell(
+            f"BLOCKED {row['route']}: {row['blocked']['what']}; {way_out(row['route'])}", "bold red"
+        )
+        for row in data["routes"]
+        if row.get("blocked")
+    ]
     health = data["health"]
     if health["config"] != "ok":
         lines.append(cell(f"config: {health['config']}", "bold red"))
@@ -175,6 +183,8 @@ def _cutover(row: dict[str, Any], *, switched: bool) -> Text:
         return cell(row["coverage"].replace("_", " "), "dim")
     if switched:
         return Text("legacy", "red")
+    if row.get("blocked"):
+        return Text("blocked", "bold red")
     colour = {"legacy": "cyan", "native": "green"}.get(row["cutover"], "yellow")
     text = written(row["cutover"], row["weight"])
     return cell(text, f"bold {colour}" if row["overridden"] else colour)
@@ -190,7 +200,8 @@ def _walk(walk: dict[str, Any]) -> str:
 
 def _notes(row: dict[str, Any], walks: dict[str, Any]) -> Text:
     """Say what the numbers don't: native's failures that nobody saw, and what beats the file."""
-    notes = [_failures(row), *_circuits(row), _suspended(row)]
+    notes = [_opened(row), _refused(row), _bypassed(row), _failures(row)]
+    notes += [*_circuits(row), _suspended(row)]
     parts = [Text(shown(note), "red") for note in notes if note]
     if row.get("compared"):
         what = f"{row['different']} of {row['compared']} compared answers differ"
@@ -210,10 +221,28 @@ def _notes(row: dict[str, Any], walks: dict[str, Any]) -> Text:
     return Text("; ").join(parts)
 
 
+def _opened(row: dict[str, Any]) -> str:
+    """Tell how often native let in a caller whom legacy refused; older gateways don't."""
+    opened = row.get("opened", 0)
+    return f"opened: native let in whom legacy refused, {opened} times" if opened else ""
+
+
 def _failures(row: dict[str, Any]) -> str:
     """Tell how often legacy answered for a native handler that failed; older gateways don't."""
     failed = row.get("failovers", 0)
     return f"native failed, legacy answered: {failed} of {row['requests']}" if failed else ""
+
+
+def _refused(row: dict[str, Any]) -> str:
+    """Name what keeps a moved route on legacy; older gateways don't."""
+    codes = row.get("findings") or []
+    return f"kept on legacy, `gateway check` refuses the move: {', '.join(codes)}" if codes else ""
+
+
+def _bypassed(row: dict[str, Any]) -> str:
+    """Tell how often WSGI middleware answered in front of both sides; older gateways don't."""
+    bypassed = row.get("bypassed", 0)
+    return f"WSGI middleware answered instead: {bypassed} times" if bypassed else ""
 
 
 def _suspended(row: dict[str, Any]) -> str:

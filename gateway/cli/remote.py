@@ -33,6 +33,12 @@ T = TypeVar("T")
 
 DEFAULT_TOKEN_ENV = "GATEWAY_ADMIN_TOKEN"  # noqa: S105 - a variable's name
 _TIMEOUT_SECONDS = 15.0
+_PAGES = {
+    "set": "/overrides",
+    "rollback": "/rollback",
+    "clear": "/clear",
+    "accept": "/diffs/accept",
+}
 #: What the API's fields are called on the command line.
 _OPTIONS = {"seconds": "--for", "weight": "--weight", "reason": "--reason", "route": "ROUTE"}
 _WRAPPED = re.compile(r"override: (.*\[[a-z-]+\]) \[refused\]", re.DOTALL)
@@ -59,8 +65,8 @@ class Place(Protocol):
         """Return what `/-/status` says."""
         ...
 
-    def audit(self, limit: int, route: str | None) -> list[dict[str, Any]]:
-        """Return the last entries of the audit trail, the newest first."""
+    def audit(self, limit: int, route: str | None) -> dict[str, Any]:
+        """Return the last entries of the audit trail, and what the file accepts."""
         ...
 
     def diffs(self, limit: int, route: str | None, since: float | None) -> dict[str, Any]:
@@ -97,7 +103,7 @@ class Remote:
 
     def change(self, wanted: Wanted, revision: str | None) -> dict[str, Any]:
         """Ask the admin API to change something."""
-        page = {"set": "/overrides", "rollback": "/rollback", "clear": "/clear"}[wanted.action]
+        page = _PAGES[wanted.action]
         body: dict[str, Any] = {"author": wanted.author, "reason": wanted.reason}
         if wanted.route is None:
             body["all"] = True
@@ -111,12 +117,9 @@ class Remote:
         """Ask for the status."""
         return self._ask(Status, "GET", "/status")
 
-    def audit(self, limit: int, route: str | None) -> list[dict[str, Any]]:
+    def audit(self, limit: int, route: str | None) -> dict[str, Any]:
         """Ask for the audit trail."""
-        entries: list[dict[str, Any]] = self._ask(Trail, "GET", f"/audit{_query(limit, route)}")[
-            "entries"
-        ]
-        return entries
+        return self._ask(Trail, "GET", f"/audit{_query(limit, route)}")
 
     def diffs(self, limit: int, route: str | None, since: float | None) -> dict[str, Any]:
         """Ask what mirrors have found."""
@@ -261,7 +264,9 @@ class Local:
         return {
             "routes": list(changed.routes),
             "skipped": list(changed.skipped),
+            "blocked": list(changed.blocked),
             "revision": changed.revision,
+            "warnings": list(changed.warnings),
         }
 
     def status(self) -> dict[str, Any]:
@@ -273,12 +278,12 @@ class Local:
 
         return self._run(ask)
 
-    def audit(self, limit: int, route: str | None) -> list[dict[str, Any]]:
+    def audit(self, limit: int, route: str | None) -> dict[str, Any]:
         """Read the audit trail."""
 
-        async def ask(control: Control) -> list[dict[str, Any]]:
+        async def ask(control: Control) -> dict[str, Any]:
             entries = await control.audit(limit, route)
-            return [views.entry_row(each) for each in entries]
+            return views.trail(entries, control.snapshots.current)
 
         return self._run(ask)
 
@@ -286,12 +291,12 @@ class Local:
         """Read samples and noise; nothing is counted without a running gateway."""
 
         async def ask(control: Control) -> dict[str, Any]:
-            table = control.snapshots.current.table
-            only = diffs.wanted(route, table)
+            snapshot = control.snapshots.current
+            only = diffs.wanted(route, snapshot.table)
             samples, noise, store = await diffs.look(control)
             now = time.time()
             kept = samples if since is None else diffs.newer(samples, now - since)
-            said = diffs.page(table, [], kept, noise, only, limit, now)
+            said = diffs.page(snapshot, [], kept, noise, only, limit, now)
             return {**said, "store": store, "workers": 0}
 
         return self._run(ask, 2)

@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 import threading
+from inspect import signature
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,8 +17,11 @@ from uvicorn.config import LOGGING_CONFIG
 from gateway.app import Gateway
 from gateway.cli.output import ConfigArgument, chosen, fail
 from gateway.exceptions import ConfigError
+from gateway.loading import load
+from gateway.secrecy import target_without_secrets
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import FrameType
 
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
@@ -60,10 +64,32 @@ def serve(
     access_log: Annotated[
         bool, typer.Option("--access-log/--no-access-log", help="Log every request.")
     ] = True,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            help="Refuse to start where `gateway check` finds something against a move. Without it "
+            "legacy serves such a route.",
+        ),
+    ] = False,
+    only_legacy: Annotated[
+        bool,
+        typer.Option(
+            "--only-legacy",
+            help="Serve the legacy app alone, as it is: no native app, no rules, no checks. The "
+            "way out of an incident.",
+        ),
+    ] = False,
 ) -> None:
     """Serve both apps by uvicorn. A wrong configuration never serves."""
+    if strict and only_legacy:
+        fail("--only-legacy checks nothing, so that --strict has no meaning with it")
     path = chosen(config)
-    gateway = Gateway(config=path)
+    if only_legacy:
+        gateway = Gateway(config=load(path, only_legacy=True), verify_lock=False)
+        _warn_of_guards(path)
+    else:
+        gateway = Gateway(config=path, strict=strict)
     listener = _bind(host, port)
     settings: dict[str, Any] = {
         "lifespan": "on",
@@ -84,10 +110,33 @@ def serve(
         return
     if drain_delay:
         fail("--drain-delay works with one worker; in front of several, let a preStop hook wait")
+    if "timeout_worker_healthcheck" in signature(uvicorn.Config).parameters:
+        # uvicorn ends a worker that says nothing for 5 s, and large apps import for longer.
+        settings["timeout_worker_healthcheck"] = _START_SECONDS
     # Each worker imports the apps by itself, so the listener is theirs to open.
     listener.close()
     os.environ["GATEWAY_CONFIG"] = str(path.resolve())
+    os.environ["GATEWAY_STRICT"] = str(int(strict))
+    os.environ["GATEWAY_ONLY_LEGACY"] = str(int(only_legacy))
     uvicorn.run("gateway.asgi:app", host=host, port=port, workers=workers, **settings)
+
+
+def _warn_of_guards(path: Path) -> None:
+    """Say whom the shared guard doesn't ask any more, as far as the file can be read."""
+    try:
+        config = load(path).config
+    except ConfigError:
+        return
+    shared = [rule.name for rule in config.routes if rule.auth == "shared"]
+    if shared or config.defaults.auth == "shared":
+        sys.stderr.write(
+            "--only-legacy: the shared guard (auth.dependency) does not run; only Flask's own "
+            "guards do\n"
+        )
+
+
+#: How long a worker may say nothing to the process above it.
+_START_SECONDS = 60
 
 
 class Unheard(logging.Filter):
@@ -98,12 +147,32 @@ class Unheard(logging.Filter):
         return not logging.getLogger().handlers
 
 
+#: What uvicorn's AccessFormatter takes: address, method, target, version, status.
+_ACCESS_ARGS = 5
+
+
+class WithoutSecrets(logging.Filter):
+    """Lets uvicorn's line about a request through, its path and query without secrets."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Hide them in the target."""
+        if isinstance(record.args, tuple) and len(record.args) == _ACCESS_ARGS:
+            address, method, target, *rest = record.args
+            record.args = (address, method, target_without_secrets(str(target)), *rest)
+        return True
+
+
 #: uvicorn's own, and in the same form what the gateway has to say: reloads, overrides, failures.
 _LOGGING: dict[str, Any] = {
     **LOGGING_CONFIG,
-    "filters": {"unheard": {"()": "gateway.cli.serve.Unheard"}},
+    "filters": {
+        "unheard": {"()": "gateway.cli.serve.Unheard"},
+        "tracebacks": {"()": "gateway.logs.Tracebacks"},
+        "secrets": {"()": "gateway.cli.serve.WithoutSecrets"},
+    },
     "handlers": {
-        **LOGGING_CONFIG["handlers"],
+        "default": {**LOGGING_CONFIG["handlers"]["default"], "filters": ["tracebacks"]},
+        "access": {**LOGGING_CONFIG["handlers"]["access"], "filters": ["secrets"]},
         "gateway": {**LOGGING_CONFIG["handlers"]["default"], "filters": ["unheard"]},
     },
     "loggers": {

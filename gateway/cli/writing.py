@@ -15,7 +15,7 @@ from gateway.held import Held
 from gateway.loading import digest_of_file, load
 from gateway.overrides import ALL, said, written
 from gateway.reading import read_bytes
-from gateway.routing import AUTOMATIC
+from gateway.routing import AUTOMATIC, UNMOVED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -126,6 +126,11 @@ def _prove(path: Path, text: str, idents: Sequence[str], wanted: str) -> None:
     except ConfigError as error:
         report(error.problems)
         fail(f"{path} is unchanged: the config would be wrong", 1)
+    for route in table.routes:
+        mine = route.id in idents or (route.rule is not None and route.rule.id in idents)
+        if mine and route.findings and route.cutover not in UNMOVED:
+            first = route.findings[0]
+            fail(f"{path} is unchanged: {route.id}: {first}", 1)
     for ident in idents:
         found = said(ident, loaded.config, table)
         if found != ("kill_switch true" if ident == ALL else wanted):

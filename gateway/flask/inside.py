@@ -4,9 +4,13 @@ A moved route keeps what Flask puts around its view: the WSGI middleware, `befor
 `after_request`, the session and the teardown. So the request goes through the Flask app as ever,
 on one worker thread, and only where Flask would call the view does the native app answer.
 
-The table decides by the path that the client sent, and a WSGI middleware may change method or
-path after that (method override, prefix strip). So once Flask itself has matched, and before its
-first hook, the matched rule and method are held against the table once more.
+Flask's own reading of the request is the authority. The table decides by what the client sent, and
+middleware may change that; Flask may also refuse to match at all. So once Flask has matched, and
+before its first hook, its answer is held against the one that was decided for. Where they are not
+the same, it is decided again, for what Flask has found. And where Flask would call the view, its
+answer must still be the same: then the hooks that have run are those of this very rule. The handler
+gets the headers and the body that the view would get; where it can't, or where hooks have changed
+the view's arguments, the view answers.
 
 Four methods of the app are wrapped, all of them documented as ones to override. They are set on
 the object, since the class belongs to everybody.
@@ -14,38 +18,59 @@ the object, since the class belongs to everybody.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
+from weakref import ReferenceType, ref
 
 from flask import Flask, abort, g, request, request_finished
+from werkzeug.exceptions import MethodNotAllowed, NotFound
+from werkzeug.routing import RequestRedirect
 
-from gateway.cutover import Decision, decide
+from gateway.cutover import NOBODY, Caller, Decision, decide
 from gateway.exceptions import Handover, Strayed, UseLegacy
+from gateway.flask.reached import note_view
 from gateway.flask.responses import flask_response
-from gateway.inventory import route_path
+from gateway.flask.seen import (
+    Unreadable,
+    changed_arguments,
+    query_replaced,
+    replaced_body,
+    with_headers,
+    with_length,
+)
+from gateway.inventory import LegacyAnswer, route_path
 from gateway.legacy import CALL_KEY
-from gateway.routing import SAFE, Backend, Match, Reason
+from gateway.logs import escape_exceptions_of, logger_for
+from gateway.routing import NOT_FOUND, SAFE, Backend, Match, Reason, header, request_host
+from gateway.secrecy import path_without_secrets
 
 if TYPE_CHECKING:
-    from flask import Response
+    from collections.abc import Mapping
+
+    from flask import Request, Response
     from starlette.types import ASGIApp
 
     from gateway.auth import Principal
     from gateway.cutover import Policy
     from gateway.inventory import Scope
     from gateway.legacy import Call
-    from gateway.routing import RouteTable
+    from gateway.routing import Route, RouteTable
 
-logger = logging.getLogger("gateway.flask")
+logger = logger_for("gateway.flask")
 
 #: Where the dispatcher hands the Passport to the app.
 ENVIRON_KEY = "gateway.passport"
-#: Marks an app whose methods are wrapped.
+#: Marks an app whose methods are wrapped; holds what was said of its routes, and is said once.
 _MARK = "_gateway_inside"
 _FIRST_ERROR = 500
+
+_REDIRECT, _METHOD, _REFUSED = (
+    LegacyAnswer("redirect"),
+    LegacyAnswer("method"),
+    LegacyAnswer("refused"),
+)
 
 Method = Callable[..., Any]
 
@@ -65,8 +90,9 @@ WRAPPED = frozenset(
 class Passport:
     """What was decided for a request before Flask saw it, and what became of it inside.
 
-    `scope` is the request as the client sent it. `native` makes the ASGI app that serves a match,
-    `inherits` tells whether Flask's hooks belong around it.
+    `scope` is the request as it was handed to the WSGI app. `native` makes the ASGI app that serves
+    a match, `inherits` tells whether Flask's hooks belong around it. `rewrites`: middleware, or a
+    request class of the app's own, may have made another request of it.
     """
 
     table: RouteTable
@@ -76,41 +102,86 @@ class Passport:
     decision: Decision
     native: Callable[[Match], ASGIApp]
     inherits: Callable[[Match], bool]
+    rewrites: bool
+    caller: Caller = NOBODY
     principal: Principal | None = None
+    guarded: Route | None = None
+    """The route that the shared guard has run for."""
     mirrored: bool = False
     """Nobody gets the answer: the request may be nothing but what was decided."""
-    rewritten: Scope | None = None
-    """The request as middleware inside Flask has changed it."""
+    held: bool = False
+    """Flask itself has matched the request: no middleware has answered it."""
     asked: bool = False
     """The native app was asked for the answer."""
     error: Exception | None = None
     """What the native app has raised; it has answered 500 with `failed`."""
     failed: Response | None = None
+    _request: ReferenceType[Request] | None = None
+    """Flask's request that it is for: there may be others made of the same environ."""
+    _arguments: Mapping[str, Any] = field(default_factory=dict)
+    """What Flask's matching has read out of the path, before any hook."""
+    _began: tuple[Scope, Match, Decision] | None = None
+
+    def begin(self) -> bool:
+        """Tell whether it is for the request that Flask begins with, and bind it to that one.
+
+        A request that a view or a hook makes of this one's environ gets its own view, as one of
+        Flask's test client does. Middleware may hand the same one to Flask again; as long as native
+        has not been asked, what counts is the last time.
+        """
+        if self._began is None:
+            self._began = self.scope, self.match, self.decision
+        elif self.asked or request.environ[CALL_KEY].environ is not request.environ:
+            return self.is_for_current()
+        else:
+            self.scope, self.match, self.decision = self._began
+        self._request = ref(_current())
+        return True
+
+    def is_for_current(self) -> bool:
+        """Tell whether Flask's current request is the one that it is bound to."""
+        return self._request is not None and self._request() is _current()
+
+    def admit(self) -> None:
+        """Refuse a request made of this one's environ where the shared guard has not run for it."""
+        scope, faithful = _as_flask_sees_it(self.scope)
+        answer = _read() if faithful else _REFUSED
+        if not self._may_enter(self.table.interpret(answer, scope, request.path), self.scope):
+            abort(403)
 
     def hold(self) -> None:
-        """Hold what Flask has matched against the table; may change match and decision.
+        """Hold what Flask has matched against what was decided; may change match and decision.
 
         Raises RetiredRoute where native must take the request out of Flask, Strayed where a
         mirrored request is no longer the one that was decided: it might be a DELETE by now.
         """
-        rule = request.url_rule
-        route = self.match.route
-        decided = route.legacy.ref if route is not None and route.legacy is not None else None
-        native = self.decision.backend is Backend.NATIVE
-        if rule is decided and _untouched(self.scope, rule is None):
+        self.held = True
+        self._arguments = dict(request.view_args or {})
+        sent, answer = self.scope, _read()
+        if self.rewrites:
+            self.scope, faithful = _as_flask_sees_it(sent)
+            answer = answer if faithful else _REFUSED
+        elif sent["method"] != request.method:
+            self.scope = {**sent, "method": request.method}  # Flask reads `get` as GET
+        if answer.agrees(self.match.read) and (
+            self.scope is sent or _about_the_same(sent, self.scope)
+        ):
             return
         if self.mirrored:
-            raise Strayed(f"{request.method} {request.path}")
-        if rule is None and not native:
-            return
-        scope = _as_flask_sees_it(self.scope)
-        bare = {**scope, "path": request.path, "root_path": ""}
-        match = self.table.match(bare) if rule is None else self.table.for_legacy_rule(rule, bare)
-        if native and match.route is not None and match.route is self.match.route:
-            return
-        decision = decide(match, bare, self.policy)
-        if not self._may_enter(match):
+            raise Strayed(f"{request.method} {path_without_secrets(request.path)}")
+        native = self.decision.backend is Backend.NATIVE
+        match = self.table.interpret(answer, self.scope, request.path)
+        if not self._may_enter(match, sent):
             abort(403)
+        if native and match.route is not None and match.route is self.match.route:
+            self.match = match
+            if match.forced is None:
+                return
+        self._decide_again(match, sent, native=native)
+
+    def _decide_again(self, match: Match, sent: Scope, *, native: bool) -> None:
+        """Decide for what Flask has found, with the same caller."""
+        decision = decide(match, self.scope, self.policy, self.caller)
         # Nobody is given an identity here: the answer's headers are out of reach, so that the
         # next request would find none again and could land on the other side.
         if decision.backend is Backend.LEGACY or decision.mint is not None:
@@ -119,28 +190,44 @@ class Passport:
             return
         logger.warning(
             "%s %s: middleware inside legacy turned it into %s %s, which native serves now",
-            self.scope["method"],
-            self.scope["path"],
+            sent["method"],
+            path_without_secrets(sent["path"]),
             request.method,
-            request.path,
+            path_without_secrets(request.path),
         )
         if not self.inherits(match):
-            raise RetiredRoute(match, scope)
-        self.match, self.rewritten = match, scope
+            raise RetiredRoute(match, self.scope)
+        self.match = match
         self.decision = Decision(Backend.NATIVE, Reason.RETIRED, mint=self.decision.mint)
 
-    def _may_enter(self, match: Match) -> bool:
-        """Tell whether the shared guard has let the caller in here: it ran for another route."""
-        route = match.route
+    def _may_enter(self, match: Match, sent: Scope) -> bool:
+        """Tell whether the shared guard has let the caller in here: it may have run elsewhere.
+
+        It has, where it was this rule's, on this very path, and the caller has the scopes.
+        """
+        route, guarded = match.route, self.guarded
         if route is None or route.auth != "shared":
+            return True
+        ran = guarded is not None and guarded.rule is route.rule and guarded.label == route.label
+        scopes = self.principal.scopes if self.principal is not None else frozenset[str]()
+        if ran and route_path(sent) == route_path(self.scope) and route.requires <= scopes:
             return True
         logger.warning(
             "%s %s: middleware inside legacy turned it into %s, which the shared guard protects",
-            self.scope["method"],
-            self.scope["path"],
+            sent["method"],
+            path_without_secrets(sent["path"]),
             route.id,
         )
-        return self.principal is not None and not self.principal.missing(route.requires)
+        return False
+
+    @property
+    def stands_in(self) -> bool:
+        """Whether native answers where Flask is about to call a view, or to say that it has none.
+
+        Hooks may have changed what Flask has matched: then the answer is Flask's.
+        """
+        native = self.decision.backend is Backend.NATIVE
+        return native and self.held and _read().agrees(self.match.read)
 
     def stand_in(self, app: Flask) -> Response | None:
         """Let the native app answer; None where it leaves that to the view.
@@ -148,10 +235,23 @@ class Passport:
         Raises its own error, once its answer is kept in `failed`.
         """
         call: Call = request.environ[CALL_KEY]
+        body: bytes | None = None
+        reason = self._against_arguments()
+        if reason is None:
+            scope = with_headers(self.scope, call.sent, request.environ)
+            try:
+                body = replaced_body(call, request.environ)
+            except Unreadable:
+                reason = "middleware has replaced the body by one that can be read only once"
+        if reason is not None:
+            self._stay_with_view(app, reason)
+            return None
+        if body is not None:
+            scope = with_length(scope, len(body))
         self.asked = True
         may_fail, timeout = self._failover()
         try:
-            answer = call.ask(self.native(self.match), dict(self.rewritten or self.scope), timeout)
+            answer = call.ask(self.native(self.match), dict(scope), timeout, body)
         except UseLegacy:
             if self.mirrored:
                 raise Strayed(self.match_id) from None
@@ -174,10 +274,35 @@ class Passport:
             raise answer.error
         return response
 
+    def _against_arguments(self) -> str | None:
+        """Say why the handler can't be called with what the view would be called with."""
+        if query_replaced(_current()):
+            return "a hook of Flask's has replaced request.args"
+        changed = changed_arguments(self._arguments, request.view_args)
+        if not changed:
+            return None
+        return f"a hook of Flask's has changed the view's arguments ({', '.join(sorted(changed))})"
+
+    def _stay_with_view(self, app: Flask, reason: str) -> None:
+        """Leave the answer to the view, and say so once; hooks have run, and don't run again.
+
+        Raises Strayed where nobody gets the answer: it would not be native's.
+        """
+        if self.mirrored:
+            raise Strayed(self.match_id)
+        if self.match.route is None or self.match.route.legacy is None:
+            message = f"{self.match_id}: {reason}, and legacy has no such route"
+            raise RuntimeError(message)
+        told: set[tuple[str, str]] = getattr(app, _MARK)
+        if (self.match_id, reason) not in told:
+            told.add((self.match_id, reason))
+            logger.warning("%s: %s, so that the view answers, not native", self.match_id, reason)
+
     @property
     def match_id(self) -> str:
         """The route's name, for messages."""
-        return self.match.route.id if self.match.route is not None else str(self.scope["path"])
+        route = self.match.route
+        return route.id if route is not None else path_without_secrets(self.scope["path"])
 
     def _failover(self) -> tuple[bool, float | None]:
         """Tell whether the view answers where native fails, and how long native may take."""
@@ -204,7 +329,7 @@ class RetiredRoute(Handover):
     """Flask matched a rule that native serves, without Flask's hooks; `scope` as changed inside."""
 
     def __init__(self, match: Match, scope: Scope) -> None:
-        super().__init__(f"{scope['method']} {scope['path']}")
+        super().__init__(f"{scope['method']} {path_without_secrets(scope['path'])}")
         self.match, self.scope = match, scope
 
 
@@ -217,9 +342,11 @@ def install(app: Flask) -> None:
     """Wrap what `app` does with a request; doing it twice is the same as once."""
     if is_installed(app):
         return
-    setattr(app, _MARK, True)
+    setattr(app, _MARK, set[tuple[str, str]]())
+    escape_exceptions_of(app.name)
     _wrap(app, "preprocess_request", _preprocess)
     _wrap(app, "dispatch_request", _dispatch)
+    _note_view(app)
     _wrap(app, "handle_user_exception", _user_exception)
     _wrap(app, "handle_exception", _exception)
 
@@ -230,20 +357,36 @@ def _wrap(app: Flask, name: str, wrapper: Callable[..., Any]) -> None:
     # Flask 3.2 puts its context first, so that only the last argument is known.
     def wrapped(*args: Any) -> Any:
         passport: Passport | None = request.environ.get(ENVIRON_KEY)
-        return original(*args) if passport is None else wrapper(app, original, passport, *args)
+        if passport is None or not (wrapper is _preprocess or passport.is_for_current()):
+            return original(*args)
+        return wrapper(app, original, passport, *args)
 
     setattr(app, name, wrapped)
 
 
+def _note_view(app: Flask) -> None:
+    """Write down when Flask calls the view, whoever answers in its place then."""
+    original: Method = app.dispatch_request
+
+    def dispatch_request(*args: Any) -> Any:
+        note_view(request.environ)
+        return original(*args)
+
+    app.dispatch_request = dispatch_request  # type: ignore[method-assign]
+
+
 def _preprocess(_: Flask, original: Method, passport: Passport, *args: Any) -> Any:
-    passport.hold()
+    if passport.begin():
+        passport.hold()
+    else:
+        passport.admit()
     if passport.principal is not None:
         g.principal = passport.principal
     return original(*args)
 
 
 def _dispatch(app: Flask, original: Method, passport: Passport, *args: Any) -> Any:
-    if passport.decision.backend is Backend.LEGACY:
+    if not passport.stands_in:
         return original(*args)
     response = passport.stand_in(app)
     return original(*args) if response is None else response
@@ -270,22 +413,70 @@ def _exception(app: Flask, original: Method, passport: Passport, *args: Any) -> 
     return response
 
 
-def _untouched(scope: Scope, unknown: bool) -> bool:
-    """Tell whether nobody has changed the method, and a path that Flask doesn't know."""
-    method: str = scope["method"]
-    return method.upper() == request.method and (not unknown or request.path == route_path(scope))
+def _current() -> Request:
+    """Return Flask's request itself, not the proxy (Werkzeug, `LocalProxy`)."""
+    found: Request = request._get_current_object()  # type: ignore[attr-defined] # noqa: SLF001
+    return found
 
 
-def _as_flask_sees_it(scope: Scope) -> Mapping[str, Any]:
-    """Return the scope as middleware inside Flask has changed it: its method, path and query."""
+def _read() -> LegacyAnswer:
+    """Return what Flask itself has made of the request (Flask, `Request.routing_exception`)."""
+    error = request.routing_exception
+    if error is None:
+        rule = request.url_rule
+        return LegacyAnswer("rule", rule) if rule is not None else _REFUSED
+    if isinstance(error, RequestRedirect):
+        return _REDIRECT
+    if isinstance(error, MethodNotAllowed):
+        return _METHOD
+    return NOT_FOUND if isinstance(error, NotFound) else _REFUSED
+
+
+def _about_the_same(sent: Scope, seen: Scope) -> bool:
+    """Tell whether what decides about a request is as it was sent."""
+    return (
+        sent["method"] == seen["method"]
+        and route_path(sent) == route_path(seen)
+        and request_host(sent) == request_host(seen)
+    )
+
+
+def _as_flask_sees_it(scope: Scope) -> tuple[Scope, bool]:
+    """Return the request as middleware inside Flask has changed it; the same if it hasn't.
+
+    The second value is False where a request class of the app's own shows its hooks a method or a
+    path that Flask has not matched: then nobody can say which request native would have to serve.
+    """
     environ = request.environ
-    root = environ.get("SCRIPT_NAME", "").encode("latin-1").decode("utf-8", "replace")
-    path = root + request.path
-    return {
-        **scope,
-        "method": request.method,
-        "path": path,
-        "raw_path": quote(path, safe="/:@!$&'()*+,;=~-._").encode(),
-        "root_path": root,
-        "query_string": environ.get("QUERY_STRING", "").encode("latin-1"),
-    }
+    root = _decoded(environ.get("SCRIPT_NAME", "")).rstrip("/")
+    path = "/" + _decoded(environ.get("PATH_INFO", "")).lstrip("/")
+    faithful = request.path == path and request.method == environ["REQUEST_METHOD"].upper()
+    changed: dict[str, Any] = {}
+    if request.method != scope["method"]:
+        changed["method"] = request.method
+    if root != scope.get("root_path", "").rstrip("/") or path != _own_path(scope):
+        changed["root_path"], changed["path"] = root, root + path
+        changed["raw_path"] = quote(root + path, safe="/:@!$&'()*+,;=~-._").encode()
+    query = environ.get("QUERY_STRING", "").encode("latin-1")
+    if query != scope.get("query_string", b""):
+        changed["query_string"] = query
+    scheme = environ["wsgi.url_scheme"]
+    if scheme != scope.get("scheme", "http"):
+        changed["scheme"] = scheme
+    host = environ.get("HTTP_HOST", "").encode("latin-1")
+    if host != (header(scope, b"host") or b""):
+        headers = [each for each in scope["headers"] if each[0] != b"host"]
+        changed["headers"] = [(b"host", host), *headers]
+    address, client = environ.get("REMOTE_ADDR"), scope.get("client")
+    if address and (client is None or address != client[0]):
+        changed["client"] = (address, 0)
+    return ({**scope, **changed}, faithful) if changed else (scope, faithful)
+
+
+def _own_path(scope: Scope) -> str:
+    return "/" + route_path(scope).lstrip("/")
+
+
+def _decoded(text: str) -> str:
+    """Read a path of the environ (PEP 3333, "Unicode Issues")."""
+    return text.encode("latin-1").decode("utf-8", "replace")

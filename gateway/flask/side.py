@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Request, request_finished, request_started
+from flask import Flask, Request, appcontext_pushed, request_finished, request_started
 from flask.sessions import SecureCookieSessionInterface
 
 from gateway.flask import inside, sessions
 from gateway.flask.borrowed import FLASK_KEY
 from gateway.flask.mirroring import quieten
+from gateway.routing import Coverage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from starlette.types import Scope as ASGIScope
     from starlette.types import Send
 
+    from gateway.config import Hooks
     from gateway.inventory import NativeEndpoint, Scope
     from gateway.routing import Match
 
@@ -26,6 +28,7 @@ _HOOKS = (
     "after_request_funcs",
     "teardown_request_funcs",
 )
+_SIGNALS = (request_started, request_finished, appcontext_pushed)
 #: The native handler stands in for what these do. A subclass that does it otherwise is left alone.
 _REPLACED = ("dispatch_request", "full_dispatch_request")
 
@@ -35,12 +38,9 @@ class FlaskSide:
 
     def __init__(self, app: Flask) -> None:
         self.app = app
-        self.rewrites = _rewrites(app)
-        """Middleware stands before Flask's own matching, and might change method or path."""
         self.idle = False
         """No native request has anything to do with Flask: none is surrounded, none borrows."""
         self._always = False
-        self._blueprints: frozenset[str] = frozenset()
         self._session_cookie: bytes | None = None
         self._wanting: frozenset[int] = frozenset()
         self._borrowing: frozenset[int] = frozenset()
@@ -49,21 +49,24 @@ class FlaskSide:
         inside.install(app)
         self.refresh()
 
+    @property
+    def rewrites(self) -> bool:
+        """Middleware stands before Flask's own matching, and might change method or path."""
+        return self._rewrites or "wsgi_app" in vars(self.app)
+
     def refresh(self) -> None:
-        """Look again at the app's hooks: some may have been registered since."""
+        """Look again at what is around the app; its hooks are looked at for each request."""
         app = self.app
         interface = app.session_interface
+        self._rewrites = _rewrites(app)
         self._always = (
-            self.rewrites
+            self._rewrites
             or _overrides(app)
             # Who knows what it asks of a request that has no cookie.
             or type(interface) is not SecureCookieSessionInterface
             or any(getattr(app, kind).get(None) for kind in _HOOKS)
             or bool(getattr(app, "before_first_request_funcs", ()))  # Flask 2.2
-            or any(signal.has_receivers_for(app) for signal in (request_started, request_finished))
-        )
-        self._blueprints = frozenset(
-            name for kind in _HOOKS for name, hooks in getattr(app, kind).items() if name and hooks
+            or _listened_to(app)
         )
         # Flask writes a permanent session's cookie anew with every answer.
         if app.secret_key:
@@ -78,6 +81,19 @@ class FlaskSide:
             each.order for each in known if sessions.borrows(each.dependant)
         )
         self._settle()
+
+    def lets_by(self, match: Match, scope: Scope, hooks: Hooks) -> bool:
+        """Tell whether a request that native serves may go around Flask.
+
+        Only where Flask, asked with the real request, gives the decided rule, or knows nothing of
+        the path; and only where its rule says so, or where Flask would do nothing around it. The
+        one place that decides this: what it doesn't let by goes through Flask.
+        """
+        outcome = match.read.outcome
+        alone = match.route is None or match.route.coverage is not Coverage.BOTH
+        if not (outcome == "rule" or (outcome == "none" and alone)) or self.wanted_by(match):
+            return False
+        return hooks == "skip" or not self.surrounds(match, scope)
 
     def wanted_by(self, match: Match) -> bool:
         """Tell whether the handler must run inside Flask, whatever the rule says of hooks."""
@@ -97,10 +113,13 @@ class FlaskSide:
         lent = {**scope, FLASK_KEY: self.app, sessions.SCOPE_KEY: opened}
         return lent, opened.sending(send)
 
-    def for_guard(self, scope: ASGIScope) -> ASGIScope:
-        """Let the shared guard ask for what is Flask's: its user, and the session to read."""
+    def for_guard(self, scope: ASGIScope) -> tuple[ASGIScope, sessions.Sessions]:
+        """Let the shared guard ask for what is Flask's: its user, and the session to read.
+
+        Returns the scope for it, and the session, which knows whether it was asked for.
+        """
         opened = sessions.Sessions(self.app, scope, read_only=True)
-        return {**scope, FLASK_KEY: self.app, sessions.SCOPE_KEY: opened}
+        return {**scope, FLASK_KEY: self.app, sessions.SCOPE_KEY: opened}, opened
 
     async def read_session(self, scope: Scope) -> Mapping[str, Any]:
         """Return the Flask session of a request; empty where there is none."""
@@ -112,33 +131,34 @@ class FlaskSide:
 
     def _settle(self) -> None:
         """Note whether native requests have nothing to do with Flask at all, for the quick way."""
-        self.idle = not (
-            self._always
-            or self._blueprints
-            or self._session_cookie
-            or self._wanting
-            or self._borrowing
-        )
+        self.idle = not (self._always or self._session_cookie or self._wanting or self._borrowing)
 
     def surrounds(self, match: Match, scope: Scope) -> bool:
         """Tell whether Flask does anything around this route's view: hooks, middleware, session."""
-        if self._always:
+        if self._always or "wsgi_app" in vars(self.app) or _listened_to(self.app):
             return True
-        route = match.route
-        blueprint = route.legacy.blueprint if route is not None and route.legacy is not None else ""
-        if self._blueprints and any(name in self._blueprints for name in _chain(blueprint)):
-            return True
+        # Flask looks at its hooks for each request, so that one added by now counts.
+        endpoint = str(getattr(match.read.ref, "endpoint", ""))
+        for kind in _HOOKS:
+            hooks = getattr(self.app, kind)
+            if hooks and any(hooks.get(name) for name in (None, *_chain(endpoint))):
+                return True
         cookie = self._session_cookie
         return cookie is not None and any(
             name == b"cookie" and cookie in value for name, value in scope["headers"]
         )
 
 
-def _chain(blueprint: str) -> Iterator[str]:
-    """Yield a nested blueprint's name and those of its parents: `a.b`, `a`."""
-    while blueprint:
+def _chain(endpoint: str) -> Iterator[str]:
+    """Yield the names of an endpoint's blueprint and of its parents: of `a.b.c` `a.b` and `a`."""
+    while blueprint := endpoint.rpartition(".")[0]:
         yield blueprint
-        blueprint = blueprint.rpartition(".")[0]
+        endpoint = blueprint
+
+
+def _listened_to(app: Flask) -> bool:
+    """Tell whether somebody hears of each request; a receiver may refuse one by raising."""
+    return any(signal.receivers and signal.has_receivers_for(app) for signal in _SIGNALS)
 
 
 def _rewrites(app: Flask) -> bool:

@@ -3,6 +3,7 @@
 from gateway.legacy.body import Spool, SpoolBudget
 from gateway.legacy.bridge import Bridge
 from gateway.legacy.call import CALL_KEY, Call
+from gateway.legacy.environ import EnvironBuilder
 from gateway.legacy.pool import Pool, PoolStats
 from gateway.legacy.standin import Answer, LoopBody, StandIn, current
 
@@ -11,6 +12,7 @@ __all__ = [
     "Answer",
     "Bridge",
     "Call",
+    "EnvironBuilder",
     "LoopBody",
     "Pool",
     "PoolStats",

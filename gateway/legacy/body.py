@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import io
-import logging
 import os
 import tempfile
 import threading
@@ -15,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 from gateway.exceptions import BodyTimeout, BodyTooLarge, DiskFull, RequestRefused, SpoolFull
 from gateway.legacy.refusals import ClientLeftError, ClientStalledError
+from gateway.logs import logger_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from gateway.config import LegacyConfig
 
-logger = logging.getLogger(__name__)
+logger = logger_for(__name__)
 
 BLOCK_BYTES = 262_144
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)

@@ -132,6 +132,7 @@ class Bridge:
             return
         if may_ask:
             environ[CALL_KEY] = call
+            call.sent = environ.copy()
             await self._deliver_asking(call, receive, send)
         else:
             await Delivery(call, self.pool, config, receive, send).run()

@@ -19,28 +19,28 @@ body from there.
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, cast
 
 from gateway.exceptions import AnswerAbortedError, Handover, RequestRefused
-from gateway.legacy.body import BLOCK_BYTES, FeedReader, Spool
+from gateway.legacy.body import BLOCK_BYTES, FeedReader, Spool, SpooledBody
 from gateway.legacy.headers import encode_headers
 from gateway.legacy.refusals import ClientLeftError
 from gateway.legacy.standin import LoopBody, StandIn
+from gateway.logs import logger_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from a2wsgi.wsgi_typing import Environ, ExceptionInfo, WriteCallable, WSGIApp
     from starlette.types import ASGIApp, Receive, Scope
 
-    from gateway.legacy.body import BodyFeed, SpoolBudget, SpooledBody, StreamedInput
+    from gateway.legacy.body import BodyFeed, SpoolBudget, StreamedInput
     from gateway.legacy.pool import Doorbell
     from gateway.legacy.standin import Answer
 
-logger = logging.getLogger(__name__)
+logger = logger_for(__name__)
 
 #: Where the app finds its Call, if it may `ask` an ASGI app for the answer.
 CALL_KEY = "gateway.call"
@@ -90,6 +90,7 @@ class Call:
         "input",
         "receive",
         "rest",
+        "sent",
         "stand_in",
         "status",
         "waiter",
@@ -103,6 +104,8 @@ class Call:
         budget: SpoolBudget,
     ) -> None:
         self.environ = environ
+        self.sent: Mapping[str, Any] = {}
+        """The environ as it was made of the request; of a call that may `ask`."""
         self.body: SpooledBody | None = None
         self.feed: BodyFeed | None = None
         self.input: StreamedInput | None = None
@@ -153,10 +156,17 @@ class Call:
             if not isinstance(self.error, Handover):
                 self._leave_body()
 
-    def ask(self, app: ASGIApp, scope: Scope, timeout_seconds: float | None = None) -> Answer:
+    def ask(
+        self,
+        app: ASGIApp,
+        scope: Scope,
+        timeout_seconds: float | None = None,
+        body: bytes | None = None,
+    ) -> Answer:
         """Run an ASGI app on the event loop and wait for its answer; at most once per call.
 
-        It gets the request's body from its start, whatever has been read of `wsgi.input`. Raises
+        It gets the request's body from its start, whatever has been read of `wsgi.input`; or
+        `body`, where middleware has put that in its place. Raises
         what the app raised before its answer, CancelledError where the request is given up, and
         TimeoutError where no answer has begun in time.
         """
@@ -164,7 +174,9 @@ class Call:
             message = "a call can ask for one native answer, and only where the bridge allows it"
             raise RuntimeError(message)
         receive = self.receive
-        if self.feed is not None:
+        if body is not None:
+            receive = SpooledBody(body).replay(receive)
+        elif self.feed is not None:
             receive = FeedReader(self.feed)
         elif self.body is not None:
             receive = self.body.replay(receive, owned=False)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from gateway.exceptions import GatewayError, Handover, QueueTimeout, RequestRefused
 from gateway.legacy.refusals import ClientLeftError, linger, send_text
+from gateway.logs import logger_for
+from gateway.secrecy import path_without_secrets
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Send
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from gateway.legacy.pool import Pool
     from gateway.legacy.standin import LoopBody
 
-logger = logging.getLogger(__name__)
+logger = logger_for(__name__)
 
 MESSAGE_BYTES = 262_144
 SLOW_MESSAGE_BYTES = 16_384
@@ -233,7 +234,7 @@ class Delivery:
 
     async def _answer_500(self, error: BaseException, why: str = "") -> None:
         environ = self._call.environ
-        method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+        method, path = environ["REQUEST_METHOD"], path_without_secrets(environ["PATH_INFO"])
         if isinstance(error, Handover):
             logger.error("%s %s can't be handed over: %s", method, path, why)
         else:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from gateway.exceptions import LifespanError, QueueFull, RequestRefused, ShuttingDown
+from gateway.logs import logger_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-logger = logging.getLogger(__name__)
+logger = logger_for(__name__)
 
 
 class Job(Protocol):

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
-import logging
 import time
 import weakref
 from contextvars import Context, ContextVar, copy_context
@@ -22,6 +21,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from gateway.exceptions import UseLegacy
+from gateway.logs import logger_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from gateway.legacy.pool import Doorbell
 
-logger = logging.getLogger(__name__)
+logger = logger_for(__name__)
 
 T = TypeVar("T")
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from starlette.applications import Starlette
+from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Router
 
 from gateway.native.candidate import Candidate, Nested, parameters
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from gateway.inventory import Found, NativeEndpoint
+    from gateway.native.entry import MayTurn
 
 
 class NativeApp:
@@ -30,6 +32,8 @@ class NativeApp:
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
+        self.may_turn: MayTurn | None = None
+        """Tells whether middleware of the app may make the given other request of one."""
         self._entry: Entry | None = None
         if isinstance(app, Starlette | Router):
             self._entry = Entry.installed(Table(app))
@@ -38,6 +42,33 @@ class NativeApp:
     def opaque(self) -> bool:
         """True where the routes can't be listed."""
         return self._entry is None
+
+    @property
+    def by_path(self) -> bool:
+        """True where method and path alone decide which route is found."""
+        return self._entry is not None and self._entry.table.by_path
+
+    @property
+    def answers_preflights(self) -> bool:
+        """True where CORSMiddleware answers every preflight (Starlette, `preflight_response`).
+
+        A subclass may do otherwise, so it doesn't count.
+        """
+        middleware = self.app.user_middleware if isinstance(self.app, Starlette) else ()
+        classes: list[Any] = [each.cls for each in middleware]
+        return CORSMiddleware in classes
+
+    def rooted(self, scope: Scope) -> Scope:
+        """Return the scope with the root path that the app sets by itself, FastAPI(root_path=…).
+
+        Whoever else looks at the path then sees the one that the app's routes will see.
+        """
+        root: str = getattr(self.app, "root_path", "")
+        path: str = scope["path"]
+        if not root or scope.get("root_path", "") == root:
+            return scope
+        below = path == root or path.startswith(root.rstrip("/") + "/")
+        return {**scope, "root_path": root} if below else scope
 
     def endpoints(self) -> tuple[NativeEndpoint, ...]:
         """List the effective routes in the app's own matching order.
@@ -88,18 +119,21 @@ class NativeApp:
     async def serve(
         self,
         endpoint: NativeEndpoint,
-        path_params: Mapping[str, Any],
+        path_params: Mapping[str, Any] | None,
         scope: Scope,
         receive: Receive,
         send: Send,
+        path: str | None = None,
     ) -> None:
         """Run `endpoint` through all of the app's middleware, however the path is spelled.
 
-        `path_params` are as `params_for` or `find` gave them; ValueError if one is missing. The
-        path in the scope stays the client's own; only a mounted app, which reads it, gets one
-        that fits. Normal matching applies instead where a middleware changes method, path or
-        root path, where the app no longer has the route, and to a Host, `frontend()` and other
-        routes without a path template. A HEAD on a route without HEAD is a 405, as ever.
+        `path_params` are as `params_for` gave them for `path`, or `find`; ValueError if one is
+        missing. Where they are None, or the route itself refuses the request, the answer is a 404:
+        no route of another template steps in. The path in the scope stays the client's own; only a
+        mounted app, which reads it, gets one that fits. Normal matching applies instead where a
+        middleware changes method, path or root path, where the app no longer has the route, and to
+        a Host, `frontend()` and other routes without a path template. A HEAD on a route without
+        HEAD is a 405, as ever.
         """
         pin: Pin | None = None
         ref = endpoint.ref
@@ -107,10 +141,13 @@ class NativeApp:
             table = self._entry.table
             candidate = table.current(outermost(ref))
             if candidate is not None and candidate.has_template:
-                pin = Pin(ref, candidate, path_params, scope, table.root_path(scope))
+                if path_params is None:
+                    await self.app(self._ticketed(None, scope, refused=True), receive, send)
+                    return
+                pin = Pin(ref, candidate, path_params, scope, table.root_path(scope), path)
         await self.app(self._ticketed(pin, scope), receive, send)
 
-    def _ticketed(self, pin: Pin | None, scope: Scope) -> Scope:
+    def _ticketed(self, pin: Pin | None, scope: Scope, *, refused: bool = False) -> Scope:
         if self._entry is None or scope["type"] == "lifespan":
             return scope
         self._entry.ensure()
@@ -120,5 +157,6 @@ class NativeApp:
         if outer_router is not None:
             scope = dict(scope)
             del scope["router"]
-        scope[SCOPE_KEY] = Ticket(pin, outer_router)
+        seen = (scope.get("method"), scope["path"], self._entry.table.root_path(scope))
+        scope[SCOPE_KEY] = Ticket(pin, outer_router, seen, self.may_turn, refused=refused)
         return scope

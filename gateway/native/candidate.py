@@ -75,6 +75,11 @@ class Candidate:
         )
 
     @property
+    def reads_path(self) -> bool:
+        """Whether what runs finds its own way by the path in the scope."""
+        return self.is_mount or (self.leaf is not None and self.leaf.whole is not None)
+
+    @property
     def key(self) -> tuple[int, str]:
         """What identifies the route after other routes have come or gone."""
         original = self.top if self.leaf is None else self.leaf.original
@@ -164,6 +169,8 @@ def candidate_shape(candidate: Candidate) -> Shape | None:
     if candidate.leaf is not None and not isinstance(asked, APIRoute):
         asked = candidate.route
     if type(asked).matches not in _BY_TEMPLATE or "matches" in vars(asked):
+        return None
+    if candidate.leaf is not None and candidate.leaf.whole is not None:
         return None
     path: str = candidate.route.path
     if isinstance(asked, Mount):

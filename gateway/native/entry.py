@@ -10,17 +10,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from starlette.responses import PlainTextResponse
 from starlette.routing import Match, NoMatchFound
+from starlette.websockets import WebSocketClose
 
 from gateway.native.candidate import Candidate, Nested, Ref, Transparent, get_route_path
 from gateway.native.table import Selection, Table
 from gateway.state import is_mirror
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
     from starlette.datastructures import URLPath
     from starlette.types import Receive, Scope, Send
+
+    MayTurn = Callable[[Scope], bool]
 
 #: Where a request's Ticket lies in its scope.
 SCOPE_KEY = "gateway.native"
@@ -29,56 +33,97 @@ SCOPE_KEY = "gateway.native"
 class Pin:
     """A request's order to be served by one route, whatever its path is.
 
-    It holds as long as nobody in between has changed method, path or root path. Raises ValueError
-    where the path doesn't fit the route and a parameter is missing to write one that does.
+    It holds as long as nobody in between has changed method, path or root path. `path` is the
+    request's as the route's template spells it, if that is known. Raises ValueError where the path
+    doesn't fit the route and a parameter is missing to write one that does.
     """
 
-    __slots__ = ("_path", "_root", "_seen", "candidate", "params")
+    __slots__ = ("_fitted", "_path", "_root", "_seen", "candidate", "params")
 
     def __init__(
-        self, ref: Ref, candidate: Candidate, params: Mapping[str, Any], scope: Scope, root: str
+        self,
+        ref: Ref,
+        candidate: Candidate,
+        params: Mapping[str, Any],
+        scope: Scope,
+        root: str,
+        path: str | None,
     ) -> None:
         self.candidate = candidate
         self.params = params
         self._root = root
         self._seen = (scope.get("method"), scope["path"], root)
+        self._fitted = path if path is not None and ref.convert(path) is not None else None
         # A mount matches whatever is below it, so it can't tell whether the child will fit.
         self._path: str | None = None
         if isinstance(ref, Nested) or candidate.is_mount:
             inner = get_route_path({"path": scope["path"], "root_path": root})
             if ref.convert(inner) is None:
-                self._path = root + ref.fill(params)
+                self._path = root + (self._fitted or ref.fill(params))
         elif not candidate.parameters <= params.keys():
             candidate.fill(params)
 
-    def select(self, scope: Scope) -> Selection | None:
-        """Return the pinned route's selection, or None where the pin no longer holds."""
-        if self._seen != (scope.get("method"), scope["path"], scope.get("root_path", "")):
-            return None
+    def holds(self, scope: Scope) -> bool:
+        """Tell whether the request still is the one that the route was meant for."""
+        return self._seen == (scope.get("method"), scope["path"], scope.get("root_path", ""))
+
+    def select(self, scope: Scope, other: Candidate | None = None) -> Selection | None:
+        """Return the pinned route's selection, or None where the route itself refuses.
+
+        `other` is asked in its place: a route of the same template.
+        """
+        candidate = other or self.candidate
         if self._path is not None:
             scope = {**scope, "path": self._path}
-        match, child_scope = self.candidate.matches(scope)
-        if match is Match.NONE and not self.candidate.is_mount:
+        match, child_scope = candidate.matches(scope)
+        if match is Match.NONE and not candidate.is_mount:
             # Spelled differently: `//x`, a slash more or less.
-            fitted = {**scope, "path": self._root + self.candidate.fill(self.params)}
-            match, child_scope = self.candidate.matches(fitted)
+            fitted = self._fitted or candidate.fill(self.params)
+            scope = {**scope, "path": self._root + fitted}
+            match, child_scope = candidate.matches(scope)
         if match is Match.NONE:
             return None
-        if self.candidate.is_mount:
+        if candidate.reads_path:
             # The mounted app reads the path itself, so it needs the one that fits.
             child_scope["path"] = scope["path"]
         elif self.params:
             child_scope["path_params"] = {**child_scope.get("path_params", {}), **self.params}
-        return Selection(self.candidate, match, child_scope)
+        return Selection(candidate, match, child_scope)
 
 
 class Ticket:
-    """What the gateway hands through the app's middleware to its router, for one request."""
+    """What the gateway hands through the app's middleware to its router, for one request.
 
-    __slots__ = ("outer_router", "pin", "selected", "settled")
+    `refused`: the path doesn't fit the route that was decided, so that the answer is a 404.
+    `seen` is method, path and root path as they were decided about. `may_turn` tells whether the
+    app's middleware may make a given other request of it.
+    """
 
-    def __init__(self, pin: Pin | None, outer_router: object) -> None:
+    __slots__ = (
+        "forbidden",
+        "may_turn",
+        "outer_router",
+        "pin",
+        "refused",
+        "seen",
+        "selected",
+        "settled",
+    )
+
+    def __init__(
+        self,
+        pin: Pin | None,
+        outer_router: object,
+        seen: tuple[str | None, str, str],
+        may_turn: MayTurn | None = None,
+        *,
+        refused: bool = False,
+    ) -> None:
         self.pin = pin
+        self.seen = seen
+        self.may_turn = may_turn
+        self.refused = refused
+        self.forbidden = False
         self.outer_router = outer_router
         self.selected: Candidate | None = None
         self.settled = False
@@ -121,9 +166,16 @@ class Entry(Transparent):
             return Match.NONE, {}
         if ticket.outer_router is not None:
             scope["router"] = ticket.outer_router
-        selection = ticket.pin.select(scope) if ticket.pin is not None else None
-        if selection is None:
+        if ticket.refused or (ticket.pin is not None and ticket.pin.holds(scope)):
+            selection = self._pinned(ticket.pin, scope) if ticket.pin is not None else None
+            if selection is None:
+                # No route of another template may answer instead: it is not what was decided.
+                return Match.FULL, {}
+        else:
             selection = self.table.select(scope)
+            if selection is not None and not self._is_allowed(ticket, scope, selection):
+                ticket.forbidden = True
+                return Match.FULL, {}
         if selection is None:
             # The router goes on to its slash redirect, which asks again, with another path.
             ticket.settled = True
@@ -131,13 +183,42 @@ class Entry(Transparent):
         ticket.selected = selection.candidate
         return Match.FULL, selection.child_scope
 
+    def _pinned(self, pin: Pin, scope: Scope) -> Selection | None:
+        selection = pin.select(scope)
+        if selection is None:
+            asked = (pin.select(scope, each) for each in self.table.alike(pin.candidate))
+            selection = next((each for each in asked if each is not None), None)
+        return selection
+
+    def _is_allowed(self, ticket: Ticket, scope: Scope, selection: Selection) -> bool:
+        """Tell whether a route may run for the request that the app's middleware has left.
+
+        The same route with the same parameters may; for anything else the gateway is asked.
+        """
+        turned = (scope.get("method"), scope["path"], scope.get("root_path", ""))
+        if turned == ticket.seen or ticket.may_turn is None:
+            return True
+        method, path, root = ticket.seen
+        before, now = get_route_path({"path": path, "root_path": root}), get_route_path(scope)
+        if method == turned[0]:
+            candidate = selection.candidate
+            params = candidate.convert(now)
+            if before == now or (params is not None and params == candidate.convert(before)):
+                return True
+        return ticket.may_turn(scope)
+
     def handle(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
         """Run what `matches` has selected; the coroutine is the real route's own."""
         ticket: Ticket = scope[SCOPE_KEY]
         ticket.settled = True
         candidate = ticket.selected
+        if ticket.forbidden:
+            if scope["type"] == "websocket":
+                return WebSocketClose()(scope, receive, send)
+            return PlainTextResponse("Forbidden", 403)(scope, receive, send)
         if candidate is None:
-            raise RuntimeError("a route was run that never matched")
+            refusing: Coroutine[Any, Any, None] = self.table.router.not_found(scope, receive, send)
+            return refusing
         if scope.get("route") is self:
             # Some versions of Starlette's router put the matched route there.
             scope["route"] = candidate.top

@@ -11,7 +11,7 @@ below it are not listed, so none of them can be paired.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -68,9 +68,17 @@ class Leaf:
     limits: tuple[Any, ...]
     handle: Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]
     plain: bool
+    whole: Any = None
+    """The outermost router, where one on the way decides by itself."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Ask the route, as `_IncludedRouter._match` does."""
+        """Ask the route, as `_IncludedRouter._match` does, and the routers on the way to it."""
+        match, child_scope = self._matches(scope)
+        if self.whole is not None and match is not Match.NONE:
+            match, _ = self.whole.matches(scope)
+        return match, child_scope
+
+    def _matches(self, scope: Scope) -> tuple[Match, Scope]:
         if self.plain:
             match, child_scope = self.context.matches(scope)
             if match is not Match.NONE and isinstance(self.original, routing.APIRoute):
@@ -91,6 +99,9 @@ class Leaf:
 
     def run(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
         """Run the route in a scope that its `matches` has already been merged into."""
+        if self.whole is not None:
+            handled: Coroutine[Any, Any, None] = self.whole.handle(scope, receive, send)
+            return handled
         inner = scope.setdefault(_scope_key, {})
         for limits in self.limits:
             _limit_forms(scope, limits)
@@ -108,8 +119,24 @@ def is_included(route: BaseRoute) -> bool:
 
 
 def leaves(route: Any) -> list[Leaf] | None:
-    """List the routes below an included router in FastAPI's order; None where it can't be read."""
-    return list(_leaves(route, ())) if UNDERSTOOD else None
+    """List the routes below an included router in FastAPI's order; None where it can't be read.
+
+    A router with a `matches` or `handle` of its own may refuse whom the routes below it would let
+    in: such routes are asked and run through it.
+    """
+    if not UNDERSTOOD:
+        return None
+    plain = all(_is_plain(each) for each in routers(route))
+    found = _leaves(route, ())
+    return list(found) if plain else [replace(leaf, whole=route) for leaf in found]
+
+
+def _is_plain(router: Any) -> bool:
+    return all(
+        getattr(type(router), name, None) is getattr(routing.APIRouter, name, None)
+        and name not in vars(router)
+        for name in ("matches", "handle")
+    )
 
 
 def _leaves(branch: Any, above: tuple[Any, ...]) -> Iterator[Leaf]:

@@ -43,6 +43,7 @@ def listed(candidate: Candidate, order: int) -> NativeEndpoint:
         dependant=getattr(route, "dependant", None)
         or getattr(_asked(candidate), "dependant", None),
         handler=getattr(route, "endpoint", None),
+        route=_asked(candidate),
     )
 
 

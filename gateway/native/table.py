@@ -87,6 +87,14 @@ class Table:
         routes = self.fresh().endpoints
         return (*routes, *listed_frontends(self.router, len(routes)))
 
+    @property
+    def by_path(self) -> bool:
+        """Whether method and path alone decide which route is found, in mounted apps as well."""
+        built = self.fresh()
+        return all(candidate_shape(each) is not None for each in built.candidates) and all(
+            sub.table.by_path for sub in built.subs.values()
+        )
+
     def current(self, candidate: Candidate) -> Candidate | None:
         """Return the same route in the current reading; None if the app no longer has it."""
         built = self.fresh()
@@ -95,6 +103,15 @@ class Table:
         ):
             return candidate
         return built.by_key.get(candidate.key)
+
+    def alike(self, candidate: Candidate) -> list[Candidate]:
+        """List the other routes of the same template: they may tell callers apart."""
+        path = getattr(candidate.route, "path", None)
+        return [
+            each
+            for each in self.fresh().candidates
+            if each is not candidate and getattr(each.route, "path", None) == path
+        ]
 
     def select(self, scope: Scope, ask: Ask = Candidate.matches) -> Selection | None:
         """Return what the app's router would select in its first pass."""

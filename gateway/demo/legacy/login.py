@@ -26,7 +26,13 @@ class _Files(BaseCache):
 
     @cached_property
     def _files(self) -> FileSystemCache:
-        return FileSystemCache(str(folder() / "sessions"))
+        sessions = folder() / "sessions"
+        sessions.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if sessions.is_symlink() or sessions.stat().st_uid != os.geteuid():
+            # They are pickles: whoever can put one there can run code here.
+            message = f"{sessions} was made by somebody else: remove it, or set GATEWAY_DEMO_DB"
+            raise PermissionError(message)
+        return FileSystemCache(str(sessions))
 
     def get(self, key: str) -> Any:
         """Return a session's data, or None."""
