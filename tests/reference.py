@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from gateway.admin.api import router
 from gateway.cli import app
 from gateway.config import Config
+from gateway.migrate.prove.cases import CasesConfig, Credentials
 from gateway.observe.metrics import METRICS
 from gateway.routing import REASONS
 
@@ -43,7 +44,7 @@ from the code (`python -m tests.reference`), and a test fails where the two diff
 
 def page() -> str:
     """Return the whole page."""
-    parts = [_HEAD, _config(), _commands(), _pages(), _metrics(), _reasons()]
+    parts = [_HEAD, _config(), _cases(), _commands(), _pages(), _metrics(), _reasons()]
     return "\n".join(parts)
 
 
@@ -65,14 +66,22 @@ def _config() -> str:
     return "## Configuration\n\n" + _table(("key", "default", "meaning"), rows)
 
 
+def _cases() -> str:
+    """Describe the file of `gateway prove`, and what its `login:` callables return."""
+    rows = [*_keys(CasesConfig, ""), *_keys(Credentials, "(login) ")]
+    title = "## prove.yaml, the cases of `gateway prove`\n\n"
+    return title + _table(("key", "default", "meaning"), rows)
+
+
 def _keys(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, ...]]:
     for name, info in model.model_fields.items():
         below, is_list = _model_in(info.annotation)
-        key = f"{prefix}{name}"
+        key = f"{prefix}{info.alias or name}"
         default = "" if below else "required" if info.is_required() else _written(info.default)
         yield f"`{key}`", default, _flat(info.description)
         if below is not None:
-            yield from _keys(below, f"{key}[]." if is_list else f"{key}.")
+            named = get_origin(info.annotation) is dict
+            yield from _keys(below, f"{key}.*." if named else f"{key}[]." if is_list else f"{key}.")
 
 
 def _model_in(annotation: Any) -> tuple[type[BaseModel] | None, bool]:

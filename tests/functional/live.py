@@ -44,8 +44,8 @@ served_by: true
 """
 RULES = """\
 routes:
-  - {name: a, path: /a, cutover: legacy}
-  - {name: b, path: /b, cutover: native}
+  - {name: a, path: /a, cutover: legacy, auth: none}
+  - {name: b, path: /b, cutover: native, auth: none}
 """
 
 
@@ -75,6 +75,14 @@ class Server:
         return self.written.read_text()
 
 
+def search_path(folder: Path) -> str:
+    """Return where a process finds the apps in `folder`, and the gateway that is under test.
+
+    A worktree's own comes before the one that is installed.
+    """
+    return os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
+
+
 @contextlib.contextmanager
 def server(
     folder: Path, *flags: str, config: str = CONFIG + RULES, **environ: str
@@ -91,7 +99,7 @@ def server(
     command = ["env", "--default-signal=HUP,INT"]
     command += [sys.executable, "-m", "gateway", "serve", str(file), "--no-access-log"]
     command += [*flags, "--port", str(port)]
-    env = {**os.environ, "PYTHONPATH": str(folder), "GATEWAY_ADMIN_TOKEN": TOKEN, **environ}
+    env = {**os.environ, "PYTHONPATH": search_path(folder), "GATEWAY_ADMIN_TOKEN": TOKEN, **environ}
     env.pop("GATEWAY_STATE", None)
     env.update(environ)
     written = folder / f"{port}.log"

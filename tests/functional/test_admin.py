@@ -38,7 +38,8 @@ def gateway(**config: Any) -> Gateway:
     flask.add_url_rule("/a", "a", lambda: "legacy")
     flask.add_url_rule("/<path:rest>", "rest", lambda rest: f"legacy {rest}")
     native.add_api_route("/a", lambda: "native")
-    config = {"version": 1, "admin": {"token_env": "GATEWAY_TEST_TOKEN"}} | config
+    rules = [{"path": "/a", "cutover": "legacy", "auth": "none"}]
+    config = {"version": 1, "admin": {"token_env": "GATEWAY_TEST_TOKEN"}, "routes": rules} | config
     return Gateway(flask, native, config, verify_lock=False)
 
 

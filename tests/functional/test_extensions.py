@@ -172,7 +172,7 @@ def test_sql_on_the_event_loop_is_named_and_freezes_nothing(
 
     native = FastAPI()
     native.include_router(router)
-    rules = [{"path": path, "cutover": "native"} for path in ("/moved", "/plain")]
+    rules = [{"path": path, "cutover": "native", "auth": "none"} for path in ("/moved", "/plain")]
     config = {"version": 1, "legacy": {"threads": 5}, "routes": rules}
     app = Gateway(flask, native, config, verify_lock=False)
     with serve(app) as url, httpx.Client(base_url=url) as client, ThreadPoolExecutor(50) as pool:
@@ -271,16 +271,22 @@ def test_caching_and_jwt_extended_keep_working_on_legacy() -> None:
         assert client.get("/me", headers={"Authorization": f"Bearer {token}"}).text == "ann"
 
 
-def test_a_guard_that_is_only_a_decorator_is_listed() -> None:
+@pytest.mark.parametrize(("auth", "codes"), [(None, ["auth-missing"]), ("hooks", None)])
+def test_a_guard_that_is_only_a_decorator_is_listed(
+    auth: str | None, codes: list[str] | None, caplog: pytest.LogCaptureFixture
+) -> None:
     from flask_login import LoginManager, login_required
 
-    from gateway import ConfigError
-
     flask = Flask("legacy")
-    LoginManager(flask)
+    LoginManager(flask).user_loader(lambda _: None)
     flask.add_url_rule("/moved", "moved", login_required(lambda: ""))
-    with pytest.raises(ConfigError, match=r"may guard itself.*flask_login\.utils\.login_required"):
-        shop(flask, auth=None).__enter__()
+    with shop(flask, auth=auth) as client:
+        assert client.get("/moved").status_code == 401
+    said = [each for each in caplog.messages if "GET /moved" in each]
+    if codes is None:
+        assert any("flask_login.utils.login_required" in each for each in said), said
+        codes = ["hooks-guard-nobody", "guards-itself"]
+    assert [each.rpartition("[")[2].rstrip("]") for each in said] == codes
 
 
 def test_restx_and_smorest() -> None:

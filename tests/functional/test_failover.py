@@ -164,14 +164,14 @@ class Shop:
 def running(
     shop: Shop, hooks: str, *, failover: Any = None, seen: list[Exchange] | None = None, **rule: Any
 ) -> Iterator[httpx.Client]:
-    defaults = {"cutover": "native", "hooks": hooks, "auth": "none", **rule}
+    rule = {"prefix": "/", "cutover": "native", "hooks": hooks, "auth": "none", **rule}
     if failover is not None:
-        defaults["failover"] = failover
+        rule["failover"] = failover
     observers = [seen.append] if seen is not None else []
     app = Gateway(
         shop.flask,
         shop.native,
-        {"version": 1, "served_by": True, "defaults": defaults, "legacy": {"spool_memory": 1000}},
+        {"version": 1, "served_by": True, "routes": [rule], "legacy": {"spool_memory": 1000}},
         verify_lock=False,
         observers=observers,
     )

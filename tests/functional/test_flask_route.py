@@ -410,7 +410,8 @@ def test_a_task_that_outlives_its_request_is_named(
     native.include_router(router)
     for path in ("/leaves", "/waits", "/fails"):
         flask.add_url_rule(path, path[1:], lambda: "legacy")
-    config = {"version": 1, "defaults": {"cutover": "native"}}
+    rule = {"prefix": "/", "cutover": "native", "auth": "none"}
+    config = {"version": 1, "routes": [rule]}
     with serve(Gateway(flask, native, config, verify_lock=False)) as url:
         for path in ("/leaves", "/leaves", "/waits", "/fails"):
             httpx.get(url + path)

@@ -61,6 +61,7 @@ routes:
     path: /a
     cutover: canary
     weight: 1
+    auth: none
     sticky: ["header:X-Id"]
     guardrail: {min_requests: 20, success_rate: 95, interval: 500ms}
 """
@@ -266,7 +267,8 @@ def test_what_compares_nothing_cannot_be_held_to_consistency(tmp_path: Path) -> 
 
     (tmp_path / "live_apps.py").write_text(APPS)
     rule = {
-        "path": "/a", "cutover": "canary", "weight": 5, "guardrail": {"consistency": 99},
+        "path": "/a", "cutover": "canary", "auth": "none", "weight": 5, "sample": 0,
+        "guardrail": {"consistency": 99},
     }  # fmt: skip
     from fastapi import FastAPI
     from flask import Flask
@@ -304,7 +306,7 @@ def test_what_native_has_not_answered_is_no_success_of_its(path: str, reason: st
 
         return StreamingResponse(parts())
 
-    rule = {"path": path, "cutover": "native", "guardrail": {}}
+    rule = {"path": path, "cutover": "native", "auth": "none", "guardrail": {}}
     app = Gateway(flask, native, {"version": 1, "routes": [rule]}, verify_lock=False)
     with serve(app) as url, contextlib.suppress(httpx.RemoteProtocolError):
         httpx.get(f"{url}{path}")

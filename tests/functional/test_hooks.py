@@ -219,7 +219,13 @@ def native_app(folder: Path | None = None, threads: list[str] | None = None) -> 
 
 
 def config(**more: Any) -> dict[str, Any]:
-    rule = {"prefix": "/moved", "cutover": "native", "on_mismatch": "legacy", **more}
+    rule = {
+        "prefix": "/moved",
+        "cutover": "native",
+        "auth": "none",
+        "on_mismatch": "legacy",
+        **more,
+    }
     return {"version": 1, "routes": [rule], "served_by": True}
 
 
@@ -543,7 +549,8 @@ def test_a_tester_gets_flask_s_hooks_and_keeps_the_secret(
 
     flask = legacy_app(log)
     flask.add_url_rule("/moved/headers", "headers", lambda: "legacy")
-    tested = {"version": 1, "tester": {"secret_env": "TESTER_SECRET"}}
+    said = {"path": "/moved/headers", "cutover": "legacy", "auth": "none"}
+    tested = {"version": 1, "tester": {"secret_env": "TESTER_SECRET"}, "routes": [said]}
     asking = {"X-Cutover": "native", "X-Cutover-Secret": "open sesame"}
     with serve(Gateway(flask, native, tested, verify_lock=False)) as url:
         assert httpx.get(url + "/moved/headers", headers=asking).status_code == 401
@@ -642,7 +649,10 @@ def test_a_native_only_route_below_a_wide_rule_of_flask(log: list[str]) -> None:
     async def narrow() -> dict[str, Any]:
         return {"endpoint": request.endpoint, "user": g.user}
 
-    rules = {"version": 1, "routes": [{"path": "/wide/narrow", "cutover": "native"}]}
+    rules = {
+        "version": 1,
+        "routes": [{"path": "/wide/narrow", "cutover": "native", "auth": "none"}],
+    }
     with serve(Gateway(flask, native, rules, verify_lock=False)) as url:
         assert httpx.get(url + "/wide/narrow").status_code == 401
         assert fetch(url, "/wide/narrow").json() == {"endpoint": "wide", "user": "ann"}

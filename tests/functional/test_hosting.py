@@ -17,7 +17,7 @@ import httpx
 import pytest
 import websockets
 
-from tests.functional.live import TOKEN, wait_until
+from tests.functional.live import TOKEN, search_path, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,7 +86,7 @@ legacy: {app: "hosted_apps:flask", threads: 4}
 native: {app: "hosted_apps:native"}
 admin: {token_env: GATEWAY_ADMIN_TOKEN}
 served_by: true
-routes: [{name: moved, path: /moved, cutover: native}]
+routes: [{name: moved, path: /moved, cutover: native, auth: none}]
 """
 SERVERS = {
     "hypercorn": ["hypercorn", "gateway.asgi:app", "--bind", "127.0.0.1:PORT"],
@@ -119,7 +119,11 @@ def run(name: str, folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     program, *words = [word.replace("PORT", str(port)) for word in SERVERS[name]]
-    env = {**os.environ, "PYTHONPATH": str(folder), "GATEWAY_CONFIG": str(folder / "gateway.yaml")}
+    env = {
+        **os.environ,
+        "PYTHONPATH": search_path(folder),
+        "GATEWAY_CONFIG": str(folder / "gateway.yaml"),
+    }
     env |= {"GATEWAY_ADMIN_TOKEN": TOKEN, "GATEWAY_STATE": f"sqlite:///{folder}/state.db"}
     process = subprocess.Popen(
         [sys.executable, "-m", program, *words], cwd=folder, env=env, start_new_session=True,

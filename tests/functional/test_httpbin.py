@@ -496,9 +496,7 @@ def write_config(file: Path, moved: Sequence[str], *, kill_switch: bool = False)
         f"defaults: {{kill_switch: {str(kill_switch).lower()}}}",
     ]
     lines += ["routes:"] if moved else ["routes: []"]
-    lines += [
-        f"  - {{path: '{path}', cutover: native, hooks: skip, auth: native}}" for path in moved
-    ]
+    lines += [f"  - {{path: '{path}', cutover: native, hooks: skip, auth: none}}" for path in moved]
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return file
 

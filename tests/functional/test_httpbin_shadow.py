@@ -146,9 +146,15 @@ def rules(cutover: str, *, declared: bool = True, **more: Any) -> list[dict[str,
                 "ignore": [each.place for each in mine if not each.expect],
             }
             expect = [{"path": each.place, **each.expect} for each in mine if each.expect]
-            rule = {"path": path, "cutover": cutover, "sample": 100, "hooks": "skip"}
+            rule = {
+                "path": path,
+                "cutover": cutover,
+                "auth": "none",
+                "sample": 100,
+                "hooks": "skip",
+            }
             # Of its own methods alone: /post is asked by GET as well, which only legacy refuses.
-            rule |= {"methods": list(narrowed) or sorted(methods), "auth": "native"}
+            rule |= {"methods": list(narrowed) or sorted(methods)}
             rule |= {"priority": len(narrowed)}
             found.append(rule | {"compare": compare, "expect": expect} | more)
     return found

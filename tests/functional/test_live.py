@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from tests.functional.live import CONFIG, RULES, TOKEN, Load, Server, server, wait_until
+from tests.functional.live import (
+    CONFIG,
+    RULES,
+    TOKEN,
+    Load,
+    Server,
+    search_path,
+    server,
+    wait_until,
+)
 from tests.functional.services import redis_server
 
 if TYPE_CHECKING:
@@ -331,8 +340,11 @@ def test_hangup_reloads_a_single_process(tmp_path: Path) -> None:
 # -- the life of an override --------------------------------------------------------------------
 
 
+REST = "  - {name: rest, prefix: /c, cutover: legacy, auth: none}\n"
+
+
 def test_an_override_ends_with_its_time_its_line_or_a_clear(tmp_path: Path) -> None:
-    with server(tmp_path) as running:
+    with server(tmp_path, config=CONFIG + RULES + REST) as running:
 
         def side(path: str) -> str:
             return httpx.get(running.url + path).headers["x-served-by"]
@@ -347,7 +359,7 @@ def test_an_override_ends_with_its_time_its_line_or_a_clear(tmp_path: Path) -> N
         running.post("/rollback", {"route": "b", "reason": "wrong totals"})
         changed = RULES.replace("/a, cutover: legacy", "/a, cutover: canary, weight: 0")
         changed = changed.replace("/b, cutover: native", "/b, cutover: canary, weight: 100")
-        (tmp_path / "gateway.yaml").write_text(CONFIG + changed)
+        (tmp_path / "gateway.yaml").write_text(CONFIG + changed + REST)
         wait_until(lambda: side("/a") == "legacy", 5)
         assert side("/b") == "legacy", "a rollback stays"
         assert side("/c") == "native", "another line is none of its business"
@@ -444,7 +456,7 @@ def test_a_change_right_after_an_edit_is_meant_for_the_edited_file(tmp_path: Pat
 
 
 def test_the_audit_trail_of_a_route_has_what_was_asked_for_its_rule(tmp_path: Path) -> None:
-    with server(tmp_path) as running:
+    with server(tmp_path, config=CONFIG + RULES + REST) as running:
         running.post("/overrides", {"route": "a", "cutover": "native"})
         running.post("/overrides", {"route": "GET /c", "cutover": "native"})
         running.post("/rollback", {"all": True})
@@ -548,7 +560,7 @@ def test_the_token_follows_no_redirect(tmp_path: Path) -> None:
 
 def test_commands_without_a_url_go_to_the_store(tmp_path: Path) -> None:
     with server(tmp_path) as running:
-        env = {"PYTHONPATH": str(tmp_path), "GATEWAY_URL": ""}
+        env = {"PYTHONPATH": search_path(tmp_path), "GATEWAY_URL": ""}
         kept = os.environ.pop("GATEWAY_STATE", None)
         try:
             done = gateway(running, "set", "a", "native", "--config", "gateway.yaml", **env)
@@ -568,19 +580,22 @@ def test_write_changes_the_file_and_keeps_its_comments(tmp_path: Path) -> None:
         "  - name: a\n"
         "    path: /a          # a path\n"
         "    cutover: legacy   # for now\n"
+        "    auth: none\n"
         "\n"
-        "  - {name: b, path: /b, cutover: native}   # flow\n"
+        "  - {name: b, path: /b, cutover: native, auth: none}   # flow\n"
         "# the end\n"
     )
     with server(tmp_path, config=text) as running:
-        env = {"PYTHONPATH": str(tmp_path)}
+        env = {"PYTHONPATH": search_path(tmp_path)}
 
         def write(*words: str) -> subprocess.CompletedProcess[str]:
             return gateway(running, *words, "--write", "--config", "gateway.yaml", **env)
 
         assert write("set", "a", "canary", "--weight", "50").returncode == 0
         assert write("set", "b", "canary", "--weight", "5").returncode == 0
-        assert write("set", "GET /c", "native").returncode == 0
+        refused = write("set", "GET /c", "native")
+        assert (refused.returncode, "[auth-missing]" in refused.stderr) == (1, True)
+        assert write("set", "GET /c", "legacy").returncode == 0
         refused = write("set", "nope", "native")
         assert (refused.returncode, "no rule or route" in refused.stderr) == (1, True)
         assert (tmp_path / "gateway.yaml").read_text() == CONFIG + (
@@ -590,11 +605,12 @@ def test_write_changes_the_file_and_keeps_its_comments(tmp_path: Path) -> None:
             "    path: /a          # a path\n"
             "    cutover: canary   # for now\n"
             "    weight: 50\n"
+            "    auth: none\n"
             "\n"
-            "  - {name: b, path: /b, cutover: canary, weight: 5}   # flow\n"
+            "  - {name: b, path: /b, cutover: canary, weight: 5, auth: none}   # flow\n"
             "\n"
-            '  - {path: "/c", methods: [GET], cutover: native}\n'
+            '  - {path: "/c", methods: [GET], cutover: legacy}\n'
             "# the end\n"
         )
-        wait_until(lambda: httpx.get(f"{running.url}/c").headers["x-served-by"] == "native", 5)
+        wait_until(lambda: httpx.get(f"{running.url}/b").headers["x-served-by"] == "legacy", 5)
         assert list(tmp_path.glob(".gateway.yaml*")) == []

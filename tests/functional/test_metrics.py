@@ -68,7 +68,7 @@ def test_every_request_is_counted_once_by_route_side_and_reason(
     config = {
         "version": 1,
         "admin": {"token_env": "GATEWAY_ADMIN_TOKEN"},
-        "routes": [{"path": "/users/<int:id>", "cutover": "native"}],
+        "routes": [{"path": "/users/<int:id>", "cutover": "native", "auth": "none"}],
     }
     with serve(Gateway(flask, native, config, verify_lock=False)) as url:
         for path in ("/users/1", "/users/2", "/users/404", "/users/abc", "/crash", "/odd", "/x/y"):

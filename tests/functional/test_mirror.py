@@ -7,15 +7,19 @@ import contextlib
 import gc
 import http.client
 import logging
+import os
 import random
 import socket
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 import urllib.request
 import weakref
 from contextvars import ContextVar
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio.to_thread
@@ -107,7 +111,7 @@ def pair() -> tuple[Flask, FastAPI]:
 
 @pytest.mark.parametrize(("cutover", "side"), [("shadow", b"legacy"), ("live", b"native")])
 def test_both_answers_are_compared(cutover: str, side: bytes) -> None:
-    rules = [{"prefix": "/", "cutover": cutover}]
+    rules = [{"prefix": "/", "cutover": cutover, "auth": "none"}]
     gateway = made(*pair(), *rules, served_by=True)
     with serve(gateway) as url:
         for _ in range(3):
@@ -128,7 +132,7 @@ def test_both_answers_are_compared(cutover: str, side: bytes) -> None:
 )
 def test_a_body_of_no_bytes_needs_no_reading(length: str, outcome: str) -> None:
     """A handler that reads no body has missed one only where there was one."""
-    gateway = made(*pair(), {"path": "/same", "cutover": "live"})
+    gateway = made(*pair(), {"path": "/same", "cutover": "live", "auth": "none"})
     with serve(gateway) as url:
         body = b"x" * int(length)
         request = httpx.Request("GET", f"{url}/same", headers={"Content-Length": length})
@@ -151,8 +155,11 @@ def test_a_rule_says_what_counts() -> None:
     assert verdicts(gateway) == {"expected": 1}
 
 
-@pytest.mark.parametrize(("more", "mirrors"), [({}, 1), ({"on_mismatch": "native"}, 2)])
-def test_what_no_cutover_would_move_is_not_compared(more: dict[str, str], mirrors: int) -> None:
+OPTED = {"on_mismatch": "native", "methods": ["GET"], "auth": "none"}
+
+
+@pytest.mark.parametrize(("more", "mirrors"), [({}, 1), (OPTED, 2)])
+def test_what_no_cutover_would_move_is_not_compared(more: dict[str, Any], mirrors: int) -> None:
     """What Flask's converter refuses stays its 404 after the move: native's 422 is no finding."""
     flask, native = Flask("legacy"), FastAPI(openapi_url=None)
     flask.add_url_rule("/user/<int:number>", "user", lambda number: {"id": number})
@@ -254,8 +261,8 @@ def test_a_sample_is_mirrored() -> None:
     assert {label for _, label, _ in gateway.mirrors.outcomes} == {"/same"}
 
 
-def test_sampling_takes_nothing_from_the_numbers_of_the_apps() -> None:
-    """An app that seeds `random` draws the numbers that it would draw without a mirror."""
+def drawn() -> None:
+    """Draw no numbers of the apps' while mirroring; in a process of its own."""
     gateway = made(*pair(), shadow("/same", sample=50, noise=50), mirror={"in_flight": 50})
     with serve(gateway) as url, httpx.Client() as client:
         client.get(f"{url}/same")
@@ -265,6 +272,21 @@ def test_sampling_takes_nothing_from_the_numbers_of_the_apps() -> None:
             client.get(f"{url}/same")
         wait_until(lambda: gateway.mirrors.in_flight == 0)
         assert random.getstate() == before
+
+
+def test_sampling_takes_nothing_from_the_numbers_of_the_apps() -> None:
+    """An app that seeds `random` draws the numbers that it would draw without a mirror.
+
+    Spans of other tests would draw some: OpenTelemetry makes its ids of them.
+    """
+    code = "from tests.functional.test_mirror import drawn; drawn()"
+    root = Path(__file__).parents[2]
+    path = os.pathsep.join(filter(None, (str(root), os.environ.get("PYTHONPATH"))))
+    environ = {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, env=environ, capture_output=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr.decode()
 
 
 def test_a_preflight_is_not_mirrored_as_the_method_that_it_asks_for() -> None:
@@ -279,7 +301,13 @@ def test_a_preflight_is_not_mirrored_as_the_method_that_it_asks_for() -> None:
 
 
 def test_a_canary_is_mirrored_where_it_says_so() -> None:
-    rule = {"path": "/same", "cutover": "canary", "weight": 50, "sticky": ["header:X-Me"]}
+    rule = {
+        "path": "/same",
+        "cutover": "canary",
+        "auth": "none",
+        "weight": 50,
+        "sticky": ["header:X-Me"],
+    }
     for more, number in (({}, 0), ({"sample": 100}, 20)):
         gateway = made(*pair(), rule | more)
         with serve(gateway) as url:
@@ -591,7 +619,7 @@ def test_what_raises_for_the_client_is_compared_too() -> None:
     async def raises() -> None:
         raise RuntimeError
 
-    gateway = made(flask, native, {"path": "/raises", "cutover": "live"})
+    gateway = made(flask, native, {"path": "/raises", "cutover": "live", "auth": "none"})
     with serve(gateway) as url:
         assert httpx.get(f"{url}/raises").status_code == 500
         assert settled(gateway, 1) == {"compared": 1}
@@ -666,7 +694,7 @@ def test_what_a_handler_held_is_let_go_with_the_end_of_its_mirror(
     """An exception leads to all frames that it went through; the collector may take minutes."""
     caplog.set_level(logging.CRITICAL + 1, "uvicorn.error")  # pytest would hold it with the record
     held: weakref.WeakSet[Held] = weakref.WeakSet()
-    rule = {"path": f"/{name}", "cutover": cutover}
+    rule = {"path": f"/{name}", "cutover": cutover, "auth": "none"}
     gateway = made(*holding(held), rule, mirror={"timeout": 0.2, "in_flight": 4})
     with serve(gateway) as url:
         gc.collect()
@@ -708,7 +736,7 @@ def test_a_mirror_that_becomes_another_request_ends_there(cutover: str) -> None:
         return "gone"
 
     native.add_api_route("/i", lambda: "got")
-    rule = {"path": "/i", "methods": ["GET"], "cutover": cutover, "noise": 100}
+    rule = {"path": "/i", "methods": ["GET"], "cutover": cutover, "auth": "none", "noise": 100}
     gateway = made(flask, native, rule)
     with serve(gateway) as url:
         answer = httpx.get(f"{url}/i", headers={"X-Method": "DELETE"})
@@ -741,7 +769,7 @@ def test_a_mirror_that_asks_for_legacy_proves_nothing(hooks: str) -> None:
 
 
 def test_the_gateways_own_cookie_is_no_difference() -> None:
-    rule = {"path": "/same", "cutover": "canary", "weight": 50, "sample": 100}
+    rule = {"path": "/same", "cutover": "canary", "auth": "none", "weight": 50, "sample": 100}
     gateway = made(*pair(), rule)
     with serve(gateway) as url:
         for number in range(10):
@@ -796,7 +824,7 @@ def test_a_handler_that_blocks_for_its_own_client_is_mirrored_on() -> None:
         time.sleep(0.6)
         return "answer"
 
-    gateway = made(flask, native, {"path": "/blocks", "cutover": "live"})
+    gateway = made(flask, native, {"path": "/blocks", "cutover": "live", "auth": "none"})
     with serve(gateway) as url:
         for _ in range(2):
             httpx.get(f"{url}/blocks")
@@ -981,7 +1009,7 @@ def test_a_request_that_writes_is_not_mirrored(
     cutover: str, side: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     flask, native, done = writing()
-    gateway = made(flask, native, {"path": "/pay", "cutover": cutover})
+    gateway = made(flask, native, {"path": "/pay", "cutover": cutover, "auth": "none"})
     assert any(each.code == "writes-not-mirrored" for each in gateway.snapshots.current.warnings)
     with serve(gateway) as url:
         for number in range(3):
@@ -1076,7 +1104,9 @@ def test_a_write_is_mirrored_where_it_can_be_undone(
 ) -> None:
     bank = Bank(tmp_path / "bank.db")
     flask, native = banking(bank, monkeypatch)
-    gateway = made(flask, native, {"path": "/pay", "cutover": cutover, "writes": WRITES})
+    gateway = made(
+        flask, native, {"path": "/pay", "cutover": cutover, "auth": "none", "writes": WRITES}
+    )
     side = "legacy" if cutover == "shadow" else "native"
     with serve(gateway) as url:
         assert bank.rows() == [], "the probe has left nothing"

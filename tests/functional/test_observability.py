@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 import sentry_sdk
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException, Request
 from flask import Flask, g
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
@@ -66,13 +66,15 @@ def config(**observe: Any) -> dict[str, Any]:
         "auth": {"dependency": f"{__name__}:caller", "id": "sub"},
         "routes": [
             {"path": "/moved", "cutover": "native", "auth": "shared"},
-            {"path": "/crash-moved", "cutover": "native"},
-            {"path": "/over", "cutover": "native", "failover": True},
+            {"path": "/crash-moved", "cutover": "native", "auth": "none"},
+            {"path": "/over", "cutover": "native", "auth": "none", "failover": True},
         ],
     }
 
 
-async def caller() -> dict[str, str]:
+async def caller(request: Request) -> dict[str, str]:
+    if "x-stranger" in request.headers:
+        raise HTTPException(401)
     return {"sub": "ann"}
 
 

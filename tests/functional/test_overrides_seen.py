@@ -13,7 +13,7 @@ import pytest
 
 from gateway.overrides import Override
 from gateway.store import Change, SqliteStore
-from tests.functional.live import APPS, CONFIG, RULES, server
+from tests.functional.live import APPS, CONFIG, RULES, search_path, server
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "live_apps.py").write_text(APPS)
-    (tmp_path / "gateway.yaml").write_text(CONFIG + RULES)
+    rest = "  - {name: rest, prefix: /c, cutover: legacy, auth: none}\n"
+    (tmp_path / "gateway.yaml").write_text(CONFIG + RULES + rest)
     return tmp_path
 
 
 def gateway(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "PYTHONPATH": str(folder), "COLUMNS": "200"}
+    env = {**os.environ, "PYTHONPATH": search_path(folder), "COLUMNS": "200"}
     env |= {"GATEWAY_CONFIG": "gateway.yaml", "GATEWAY_ADMIN_TOKEN": "0123456789abcdef-a-token"}
     env.pop("GATEWAY_STATE", None)  # the file says where
     done = subprocess.run(

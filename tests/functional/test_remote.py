@@ -21,7 +21,7 @@ from gateway.cli.live import audit
 from gateway.cli.output import duration
 from gateway.cli.remote import Remote, place
 from gateway.store import Entry, SqliteStore
-from tests.functional.live import APPS, CONFIG, RULES, TOKEN
+from tests.functional.live import APPS, CONFIG, RULES, TOKEN, search_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -166,7 +166,7 @@ def test_what_surrounds_a_token_is_no_part_of_it(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("GATEWAY_ADMIN_TOKEN", f" {TOKEN}\r\n")
     seen: list[str] = []
     with answering(200, {"entries": []}, seen) as url:
-        assert Remote(url + "/", NOWHERE).audit(5, None) == []
+        assert Remote(url + "/", NOWHERE).audit(5, None) == {"entries": []}
     assert seen == [f"/-/audit?limit=5 Bearer {TOKEN}"]
 
 
@@ -222,7 +222,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 def gateway(folder: Path, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "PYTHONPATH": str(folder), "GATEWAY_CONFIG": "gateway.yaml", **more}
+    env = {
+        **os.environ,
+        "PYTHONPATH": search_path(folder),
+        "GATEWAY_CONFIG": "gateway.yaml",
+        **more,
+    }
     for name in ("GATEWAY_URL", "GATEWAY_STATE"):
         env.pop(name, None)
     return subprocess.run(

@@ -66,7 +66,7 @@ def apps() -> tuple[Flask, FastAPI]:
 
 def test_both_sides_write_it_and_observers_read_it() -> None:
     seen: list[Exchange] = []
-    rules = [{"path": "/native", "cutover": "native"}]
+    rules = [{"path": "/native", "cutover": "native", "auth": "none"}]
     app = Gateway(
         *apps(),
         {"version": 1, "routes": rules},

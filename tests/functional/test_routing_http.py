@@ -28,13 +28,14 @@ pytestmark = pytest.mark.network
 #: What a retired view says: no client may ever see it.
 RETIRED = "retired"
 RULES: list[dict[str, Any]] = [
-    {"path": "/items/", "methods": ["GET", "DELETE"], "cutover": "native"},
-    {"path": "/plain", "cutover": "native"},
-    {"path": "/users/{id}", "cutover": "native"},
-    {"path": "/opted/{id}", "cutover": "native", "on_mismatch": "native"},
-    {"path": "/new/x", "cutover": "native"},
-    {"path": "/CaSe", "cutover": "native"},
-]
+    {"path": "/items/", "methods": ["GET", "DELETE"], "cutover": "native", "auth": "none"},
+    {"path": "/plain", "cutover": "native", "auth": "none"},
+    {"path": "/users/{id}", "cutover": "native", "auth": "none"},
+    {"path": "/opted/{id}", "methods": ["GET"], "cutover": "native", "auth": "none",
+     "on_mismatch": "native"},
+    {"path": "/new/x", "cutover": "native", "auth": "none"},
+    {"path": "/CaSe", "cutover": "native", "auth": "none"},
+]  # fmt: skip
 
 
 def legacy_app() -> Flask:
@@ -219,16 +220,22 @@ def test_allow_is_one_header_and_names_no_method_twice(client: httpx.Client) -> 
     assert len(methods) == len(set(methods))
 
 
-def test_a_native_only_method_of_a_legacy_path_is_served_and_allowed() -> None:
+@pytest.mark.parametrize("named", [False, True])
+def test_a_native_only_method_of_a_legacy_path_is_served_and_allowed_once_named(
+    named: bool,
+) -> None:
     legacy, native = Flask("legacy"), FastAPI()
     legacy.add_url_rule("/a", "a", lambda: "legacy")
     native.add_api_route("/a", lambda: "native", methods=["PATCH"])
-    gate = Gateway(legacy, native, {"version": 1, "served_by": True})
+    rule = {"path": "/a", "methods": ["PATCH"], "cutover": "native", "auth": "none"}
+    rules = [rule] if named else []
+    gate = Gateway(legacy, native, {"version": 1, "served_by": True, "routes": rules})
     with serve(gate) as base, httpx.Client(base_url=base) as client:
-        assert side(client.patch("/a")) == "native"
+        answer = client.patch("/a")
+        assert (answer.status_code, side(answer)) == ((200, "native") if named else (405, "legacy"))
         assert side(client.get("/a")) == "legacy"
         for answer in (client.options("/a"), client.put("/a")):
-            assert allow(answer) == {"GET", "HEAD", "OPTIONS", "PATCH"}
+            assert allow(answer) == {"GET", "HEAD", "OPTIONS"} | ({"PATCH"} if named else set())
             assert side(answer) == "legacy"
 
 
@@ -400,6 +407,7 @@ def test_a_canary_behind_a_stripped_prefix_keeps_a_client_on_its_side() -> None:
         "path": "/canary",
         "methods": ["GET"],
         "cutover": "canary",
+        "auth": "none",
         "weight": 50,
         "sticky": ["cookie:gw_id"],
     }
@@ -500,6 +508,7 @@ def test_the_preflight_of_a_canary_is_legacy_s() -> None:
         "path": "/canary",
         "methods": ["GET"],
         "cutover": "canary",
+        "auth": "none",
         "weight": 100,
         "sticky": ["ip"],
     }
@@ -539,7 +548,8 @@ def test_a_tester_with_the_secret_picks_the_side(monkeypatch: pytest.MonkeyPatch
 
     legacy = legacy_app()
     legacy.add_url_rule("/free", "free", lambda: dict(request.headers))
-    gate = gateway(legacy, native, tester={"secret_env": "TESTER_SECRET"})
+    free_ = {"path": "/free", "cutover": "legacy", "auth": "none"}
+    gate = gateway(legacy, native, free_, tester={"secret_env": "TESTER_SECRET"})
     with serve(gate) as base, httpx.Client(base_url=base) as client:
         secret = {"X-Cutover-Secret": "open sesame"}
         assert side(client.get("/free")) == "legacy"
@@ -557,6 +567,7 @@ def test_a_canary_mints_one_cookie_and_keeps_its_side() -> None:
         "path": "/canary",
         "methods": ["GET"],
         "cutover": "canary",
+        "auth": "none",
         "weight": 50,
         "sticky": ["cookie:gw_id"],
     }

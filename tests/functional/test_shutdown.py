@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from tests.functional.live import search_path
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -80,7 +82,7 @@ def process(
     command += flags
     # Whoever runs the tests in the background may have them ignore Ctrl-C.
     command = ["env", "--default-signal=INT", *command]
-    env = {**os.environ, "PYTHONPATH": str(folder), "GATEWAY_CONFIG": "gateway.yaml"}
+    env = {**os.environ, "PYTHONPATH": search_path(folder), "GATEWAY_CONFIG": "gateway.yaml"}
     # A session of its own: the signal must reach the server alone, not its test.
     running = subprocess.Popen(
         command, cwd=folder, env=env, stderr=subprocess.PIPE, start_new_session=True

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.functional.live import APPS, CONFIG
+from tests.functional.live import APPS, CONFIG, search_path
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 RULES = """\
 routes:
-  - {name: a, path: /a, cutover: legacy}   # the first
-  - {name: rest, prefix: /, cutover: legacy}
+  - {name: a, path: /a, cutover: legacy, auth: none}   # the first
+  - {name: rest, prefix: /, cutover: legacy, auth: none}
 """
 
 
@@ -34,7 +34,12 @@ def command(folder: Path, *words: str) -> list[str]:
 
 
 def environ(folder: Path, **more: str) -> dict[str, str]:
-    env = {**os.environ, "PYTHONPATH": str(folder), "GATEWAY_CONFIG": "gateway.yaml", **more}
+    env = {
+        **os.environ,
+        "PYTHONPATH": search_path(folder),
+        "GATEWAY_CONFIG": "gateway.yaml",
+        **more,
+    }
     for name in ("GATEWAY_STATE", "GATEWAY_ADMIN_TOKEN"):
         env.pop(name, None)
     return env
@@ -56,7 +61,7 @@ def refused(done: subprocess.CompletedProcess[str], code: int, said: str) -> Non
 
 
 def test_writers_at_once_lose_nothing(folder: Path) -> None:
-    rules = "".join(f"  - {{name: {n}, path: /{n}, cutover: legacy}}\n" for n in "abc")
+    rules = "".join(f"  - {{name: {n}, path: /{n}, cutover: legacy, auth: none}}\n" for n in "abc")
     (folder / "gateway.yaml").write_text(CONFIG + "routes:\n" + rules)
     asked = [("a", "native"), ("b", "native"), ("c", "canary", "--weight", "5")]
     running = [
@@ -85,7 +90,7 @@ def test_a_link_stays_a_link_and_the_mode_stays(folder: Path) -> None:
     (folder / "routes.lock").unlink()
     assert write(folder, "set", "a", "native").returncode == 0
     assert (folder / "gateway.yaml").is_symlink()
-    assert "/a, cutover: native}   # the first" in real.read_text()
+    assert "/a, cutover: native, auth: none}   # the first" in real.read_text()
     assert real.stat().st_mode & 0o777 == 0o640
     assert sorted(each.name for each in (folder / "real").iterdir()) == ["shop.yaml"]
 
@@ -139,7 +144,8 @@ def test_a_route_is_changed_in_the_rule_that_owns_just_it(folder: Path) -> None:
 def test_a_file_that_cant_be_changed_is_left_alone(folder: Path) -> None:
     file = folder / "gateway.yaml"
     shared = CONFIG + (
-        "routes:\n  - &a {name: a, path: /a, cutover: legacy}\n  - {<<: *a, name: b, path: /b}\n"
+        "routes:\n  - &a {name: a, path: /a, cutover: legacy, auth: none}\n"
+        "  - {<<: *a, name: b, path: /b}\n"
     )
     file.write_text(shared)
     refused(write(folder, "set", "a", "native"), 1, "gateway.yaml is unchanged: line 7")

@@ -23,7 +23,7 @@ def apps(*, flask: bool, fastapi: bool) -> tuple[Flask, FastAPI]:
 
 
 def codes(legacy: Flask, native: FastAPI, cutover: str) -> list[str]:
-    rule = {"path": "/items", "cutover": cutover, "hooks": "skip"}
+    rule = {"path": "/items", "cutover": cutover, "auth": "none", "hooks": "skip"}
     gateway = Gateway(legacy, native, {"version": 1, "routes": [rule]})
     return [problem.code for problem in gateway.snapshots.current.warnings]
 

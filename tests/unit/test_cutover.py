@@ -33,7 +33,7 @@ def apps() -> tuple[Flask, FastAPI]:
 def gateway(
     cutover: str = "native", defaults: dict[str, Any] | None = None, **rule: Any
 ) -> Gateway:
-    entry = {"path": "/both", "methods": ["GET"], "cutover": cutover, "hooks": "skip", **rule}
+    entry = {"path": "/both", "methods": ["GET"], "cutover": cutover, "auth": "none", **rule}
     config = {"version": 1, "defaults": {"hooks": "skip", **(defaults or {})}, "routes": [entry]}
     return Gateway(*apps(), config)
 
@@ -93,7 +93,14 @@ def test_without_a_rule_coverage_decides() -> None:
 
 
 def test_the_default_cutover_moves_what_both_have_and_nothing_else() -> None:
-    gate = gateway("legacy", {"cutover": "native"})
+    flask, native = apps()
+    flask.before_request(lambda: abort(401))
+    config = {
+        "version": 1,
+        "defaults": {"cutover": "native", "auth": "hooks"},
+        "routes": [{"path": "/both", "cutover": "legacy"}],
+    }
+    gate = Gateway(flask, native, config)
     assert side(decided(gate, path="/free")) == ("native", "both")
     assert side(decided(gate, path="/both")) == ("legacy", "rule")
     assert side(decided(gate, path="/legacy")) == ("legacy", "only_legacy")
@@ -166,10 +173,15 @@ def test_a_tester_cannot_call_a_side_that_lacks_the_route() -> None:
         assert decided(gateway(), policy, path=path, headers=asking(wanted)) == plain
 
 
-def test_a_tester_may_test_a_route_that_no_rule_moves() -> None:
-    gate = Gateway(*apps(), {"version": 1})
+def test_a_tester_may_test_a_route_that_no_rule_moves_but_somebody_guards() -> None:
+    flask, native = apps()
+    flask.before_request(lambda: abort(401))
     policy = Policy(tester=TESTER)
+    gate = Gateway(flask, native, {"version": 1, "defaults": {"auth": "hooks"}})
     assert side(decided(gate, policy, headers=asking("native"))) == ("native", "tester")
+    assert side(decided(gate, policy, headers=asking("legacy"))) == ("legacy", "tester")
+    gate = Gateway(flask, native, {"version": 1})
+    assert side(decided(gate, policy, headers=asking("native"))) == ("legacy", "both")
     assert side(decided(gate, policy, headers=asking("legacy"))) == ("legacy", "tester")
 
 
@@ -288,8 +300,20 @@ def test_two_rules_with_one_salt_put_a_caller_on_the_same_side_of_both() -> None
             "version": 1,
             "defaults": {"hooks": "skip", "sticky": ["header:X-Account"]},
             "routes": [
-                {"path": "/both", "methods": ["GET"], "cutover": "canary", "weight": 30},
-                {"path": "/free", "methods": ["GET"], "cutover": "canary", "weight": 30},
+                {
+                    "path": "/both",
+                    "methods": ["GET"],
+                    "cutover": "canary",
+                    "auth": "none",
+                    "weight": 30,
+                },
+                {
+                    "path": "/free",
+                    "methods": ["GET"],
+                    "cutover": "canary",
+                    "auth": "none",
+                    "weight": 30,
+                },
             ],
         },
     )

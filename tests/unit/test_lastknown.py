@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from gateway.blocks import Block
 from gateway.held import Held
 from gateway.lastknown import EVERY_SECONDS, FRESH_SECONDS, LastKnown
 from gateway.overrides import Override
@@ -103,3 +105,47 @@ def test_memory_is_nobody_elses() -> None:
     known = LastKnown("memory://", CONFIG)
     assert not known.is_due(HELD)
     assert known.read() == Held()
+
+
+BLOCK = Block("GET /a", ("r1",), 1.0, "legacy answered 401, native 200")
+OTHER = replace(BLOCK, route="GET /b")
+
+
+def test_blocks_that_no_store_has_taken_are_there_for_the_next_process() -> None:
+    known = LastKnown(STORE, CONFIG)
+    known.note(HELD)
+    known.keep({"GET /a": BLOCK})
+    LastKnown(STORE, CONFIG).keep({"GET /b": OTHER})  # a neighbour, who knows nothing of it
+    found = LastKnown(STORE, CONFIG)
+    assert found.blocks() == {"GET /a": BLOCK, "GET /b": OTHER}
+    assert found.read() == HELD
+    assert LastKnown("redis://other/0", CONFIG).blocks() == {}
+    found.keep({})
+    assert LastKnown(STORE, CONFIG).blocks() == {}
+
+
+def test_a_block_counts_however_old_it_is(folder: Path) -> None:
+    held = HELD.changed((), (), "w2", [BLOCK])
+    known = LastKnown(STORE, CONFIG)
+    known.note(held)
+    known.keep({"GET /b": OTHER})
+    old = time.time() - FRESH_SECONDS - 1
+    for file in (folder / "last-known").iterdir():
+        os.utime(file, (old, old))
+    assert LastKnown(STORE, CONFIG).read() == Held(blocks=(BLOCK,))
+    LastKnown(STORE, "/srv/other.yaml").note(HELD)
+    assert LastKnown(STORE, CONFIG).blocks() == {"GET /b": OTHER}
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"route": 1}', b"[]"])
+def test_what_is_no_block_is_none(folder: Path, content: bytes) -> None:
+    LastKnown(STORE, CONFIG).keep({"GET /a": BLOCK})
+    kept(folder).write_bytes(content)
+    assert LastKnown(STORE, CONFIG).blocks() == {}
+
+
+def test_a_memory_store_s_blocks_end_with_its_process(folder: Path) -> None:
+    known = LastKnown("memory://", CONFIG)
+    known.keep({"GET /a": BLOCK})
+    assert known.blocks() == {}
+    assert not folder.exists()

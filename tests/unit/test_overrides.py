@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from fastapi import FastAPI
-from flask import Flask
+from flask import Flask, abort, request
 
 from gateway import Gateway
 from gateway.admin.views import overrides as overrides_of
@@ -28,18 +28,22 @@ NOTHING = Held()
 CONFIG: dict[str, Any] = {
     "version": 1,
     "routes": [
-        {"name": "users", "prefix": "/users", "cutover": "canary", "weight": 10},
+        {"name": "users", "prefix": "/users", "cutover": "canary", "auth": "none", "weight": 10},
         {"name": "guarded", "path": "/guarded", "cutover": "legacy"},
     ],
 }
+MOVING = {"cutover": "native", "auth": "hooks"}
 
 
 def apps() -> tuple[Flask, FastAPI]:
     flask, native = Flask("legacy"), FastAPI(openapi_url=None)
 
-    def guarded() -> Any:
-        from flask import abort, request
+    @flask.before_request
+    def nobody_without_a_token() -> None:
+        if request.headers.get("X-Token") != "t":
+            abort(403)
 
+    def guarded() -> Any:
         if not request.authorization:
             abort(401)
         return ""
@@ -134,7 +138,7 @@ def test_what_has_expired_is_out_of_force() -> None:
 def test_no_override_opens_what_check_would_refuse() -> None:
     """The view guards itself, and its rule doesn't say who guards the native handler."""
     snapshot = build(Held(1, (override("guarded", "native"), override("users", "native"))))
-    assert "may-guard-itself" in snapshot.ignored["guarded"]
+    assert "auth-missing" in snapshot.ignored["guarded"]
     assert served(snapshot, "/guarded")[0] is Backend.LEGACY
     assert served(snapshot, "/users/1")[0] is Backend.NATIVE, "the others hold"
 
@@ -273,13 +277,19 @@ def test_a_gateway_without_a_file_keeps_its_overrides_in_memory() -> None:
 
 def test_a_rollback_outlives_its_rules_name() -> None:
     """Who renames a rule, or narrows it, doesn't put back what was rolled back."""
-    config = {"version": 1, "routes": [{"name": "u", "prefix": "/users", "cutover": "native"}]}
+    config = {
+        "version": 1,
+        "routes": [{"name": "u", "prefix": "/users", "cutover": "native", "auth": "none"}],
+    }
     held = planned_with(config, Wanted("rollback", "u"))
-    renamed = {"version": 1, "routes": [{"name": "v", "prefix": "/users", "cutover": "native"}]}
+    renamed = {
+        "version": 1,
+        "routes": [{"name": "v", "prefix": "/users", "cutover": "native", "auth": "none"}],
+    }
     snapshot = build(held, renamed)
     assert served(snapshot, "/users/1") == (Backend.LEGACY, Reason.OVERRIDE)
     assert snapshot.ignored == {}
-    one = {"version": 1, "routes": [{"path": "/users/me", "cutover": "native"}]}
+    one = {"version": 1, "routes": [{"path": "/users/me", "cutover": "native", "auth": "none"}]}
     assert served(build(held, one), "/users/me")[0] is Backend.LEGACY
     set_ = planned_with(config, Wanted("set", "u", "legacy"))
     snapshot = build(set_, renamed)
@@ -309,23 +319,26 @@ def test_nothing_is_set_while_all_is_rolled_back() -> None:
 @pytest.mark.parametrize(
     "routes",
     [
-        [{"name": "u", "path": "/users/me", "cutover": "native"},
-         {"name": "w", "prefix": "/users", "cutover": "native"}],
-        [{"name": "other", "path": "/open", "methods": ["GET"], "cutover": "native"},
-         {"name": "w", "prefix": "/users", "cutover": "native"}],
-        [{"name": "u", "path": "/open", "methods": ["GET"], "cutover": "native"},
-         {"name": "w", "prefix": "/users", "cutover": "native"}],
-        [{"name": "u", "prefix": "/users", "cutover": "native"},
-         {"path": "/users/me", "cutover": "native"}],
+        [{"name": "u", "path": "/users/me", "cutover": "native", "auth": "none"},
+         {"name": "w", "prefix": "/users", "cutover": "native", "auth": "none"}],
+        [{"name": "o", "path": "/open", "methods": ["GET"], "cutover": "native", "auth": "none"},
+         {"name": "w", "prefix": "/users", "cutover": "native", "auth": "none"}],
+        [{"name": "u", "path": "/open", "methods": ["GET"], "cutover": "native", "auth": "none"},
+         {"name": "w", "prefix": "/users", "cutover": "native", "auth": "none"}],
+        [{"name": "u", "prefix": "/users", "cutover": "native", "auth": "none"},
+         {"path": "/users/me", "cutover": "native", "auth": "none"}],
         [],
     ],
 )  # fmt: skip
 def test_a_rollback_outlives_every_edit_of_the_file(routes: list[dict[str, Any]]) -> None:
     """Split, renamed, its name given to another rule, carved out of, or without any rule."""
-    config = {"version": 1, "routes": [{"name": "u", "prefix": "/users", "cutover": "native"}]}
+    config = {
+        "version": 1,
+        "routes": [{"name": "u", "prefix": "/users", "cutover": "native", "auth": "none"}],
+    }
     held = planned_with(config, Wanted("rollback", "u"))
     guarded = {"path": "/guarded", "cutover": "legacy"}
-    edited = {"version": 1, "defaults": {"cutover": "native"}, "routes": [*routes, guarded]}
+    edited = {"version": 1, "defaults": MOVING, "routes": [*routes, guarded]}
     snapshot = build(held, edited)
     for path in ("/users/1", "/users/me"):
         assert served(snapshot, path) == (Backend.LEGACY, Reason.OVERRIDE), path
@@ -335,18 +348,25 @@ def test_a_rollback_outlives_every_edit_of_the_file(routes: list[dict[str, Any]]
 
 def test_a_rollback_outlives_a_parameters_name() -> None:
     flask, native = Flask("x"), FastAPI(openapi_url=None)
+    flask.before_request(lambda: abort(403))
     flask.add_url_rule("/users/<int:user_id>", "u", lambda **_: "")
     native.add_api_route("/users/{user_id}", lambda: "")
     held = planned(Wanted("rollback", "GET /users/{id}"))
-    config = {"version": 1, "defaults": {"cutover": "native"}}
+    config = {"version": 1, "defaults": MOVING}
     builder = Builder(flask, NativeApp(native), None, None, locked=False)
     snapshot = builder.build(load_mapping(config, {}), held, NOW)
     assert served(snapshot, "/users/1")[0] is Backend.LEGACY
 
 
 def test_a_rollback_whose_rule_is_gone_is_cleared_by_its_routes() -> None:
-    config = {"version": 1, "routes": [{"name": "u", "prefix": "/users", "cutover": "native"}]}
-    renamed = {"version": 1, "routes": [{"name": "v", "prefix": "/users", "cutover": "native"}]}
+    config = {
+        "version": 1,
+        "routes": [{"name": "u", "prefix": "/users", "cutover": "native", "auth": "none"}],
+    }
+    renamed = {
+        "version": 1,
+        "routes": [{"name": "v", "prefix": "/users", "cutover": "native", "auth": "none"}],
+    }
     held = planned_with(config, Wanted("rollback", "u"))
     assert "'u' was rolled back" in refused(Wanted("set", "GET /users/me", "native"), held, renamed)
     found = overrides_of(build(held, renamed))["overrides"]

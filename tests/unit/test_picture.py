@@ -128,3 +128,10 @@ def test_a_walk_is_told(walk: dict[str, Any], told: str) -> None:
     data = status(row("GET /a", rule="a"), row("GET /b"), walks={"a": {"since": 0.0, **walk}})
     lines = drawn(data, 200)
     assert next(line for line in lines if told in line).startswith("GET /a")
+
+
+def test_what_keeps_native_from_answering_is_said() -> None:
+    kept = row(LONG, findings=["auth-missing"], bypassed=3)
+    text = " ".join(" ".join(drawn(status(kept), 320)).split())
+    assert "kept on legacy, `gateway check` refuses the move: auth-missing" in text
+    assert "WSGI middleware answered instead: 3 times" in text

@@ -123,8 +123,8 @@ async def everybody() -> str:
     return "ann"
 
 
-def _rule(name: str, **more: str) -> dict[str, Any]:
-    return {"path": f"/{name}", "methods": ["GET"], "cutover": "native", **more}
+def _rule(name: str, **more: Any) -> dict[str, Any]:
+    return {"path": f"/{name}", "methods": ["GET"], "cutover": "native", "auth": "none", **more}
 
 
 app = Gateway(
@@ -135,7 +135,9 @@ app = Gateway(
         "auth": {"dependency": f"{__name__}:everybody"},
         "routes": [
             *(_rule(name) for name in ("bare", "uncounted", "hooks", "route", "read", "write")),
-            _rule("shared", auth="shared"),
+            _rule(
+                "shared", auth="shared", accept={"guards-nobody": "its price is all that counts"}
+            ),
             {"path": "/legacy/shared", "cutover": "legacy", "auth": "shared"},
             _rule("native-json"),
             {"path": "/shadow-off", "cutover": "shadow", "sample": 0},
