@@ -151,6 +151,7 @@ def test_a_start_while_the_store_is_down_has_what_was_last_known(tmp_path: Path)
         redis.__exit__(None, None, None)
 
 
+@pytest.mark.timeout(300)
 def test_five_hundred_reloads_under_load(tmp_path: Path) -> None:
     """B9: every request is answered, and nothing grows."""
     with server(tmp_path) as running:
@@ -481,6 +482,7 @@ def test_a_reload_says_that_it_worked(tmp_path: Path) -> None:
 # -- the command line ---------------------------------------------------------------------------
 
 
+@pytest.mark.timeout(300)
 def test_commands_steer_a_running_gateway(tmp_path: Path) -> None:
     with server(tmp_path) as running:
         done = gateway(running, "set", "a", "canary", "--weight", "100", "--for", "30m")
