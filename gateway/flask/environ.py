@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fastapi import HTTPException
+from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from gateway.exceptions import BadRequest
@@ -13,8 +14,6 @@ from gateway.legacy import EnvironBuilder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-    from flask import Flask
 
 _builder = EnvironBuilder()
 
@@ -30,9 +29,10 @@ def environ_of(app: Flask, scope: Mapping[str, Any]) -> dict[str, Any]:
         environ = _builder.build(dict(scope))
     except BadRequest as error:
         raise HTTPException(400, str(error)) from error
-    for each in middleware(app):
-        if isinstance(each, ProxyFix):
-            environ = _fixed(each, environ)
+    if "wsgi_app" in vars(app) or type(app) is not Flask:
+        for each in middleware(app):
+            if isinstance(each, ProxyFix):
+                environ = _fixed(each, environ)
     return environ
 
 

@@ -90,8 +90,10 @@ class Sessions:
 
 def _varies(name: bytes, value: bytes) -> bool:
     """Tell whether a header says that the answer depends on the cookie (RFC 9110, 12.5.5)."""
+    if name.lower() != b"vary":
+        return False
     named = {each.strip().lower() for each in value.split(b",")}
-    return name.lower() == b"vary" and not named.isdisjoint({b"cookie", b"*"})
+    return not named.isdisjoint({b"cookie", b"*"})
 
 
 async def _run(app: Flask, function: Any, *args: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Request, appcontext_pushed, request_finished, request_started
@@ -13,7 +14,7 @@ from gateway.flask.mirroring import quieten
 from gateway.routing import Coverage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from starlette.types import Scope as ASGIScope
     from starlette.types import Send
@@ -28,7 +29,6 @@ _HOOKS = (
     "after_request_funcs",
     "teardown_request_funcs",
 )
-_SIGNALS = (request_started, request_finished, appcontext_pushed)
 #: The native handler stands in for what these do. A subclass that does it otherwise is left alone.
 _REPLACED = ("dispatch_request", "full_dispatch_request")
 
@@ -138,27 +138,35 @@ class FlaskSide:
         if self._always or "wsgi_app" in vars(self.app) or _listened_to(self.app):
             return True
         # Flask looks at its hooks for each request, so that one added by now counts.
-        endpoint = str(getattr(match.read.ref, "endpoint", ""))
+        names = _scopes(str(getattr(match.read.ref, "endpoint", "")))
         for kind in _HOOKS:
             hooks = getattr(self.app, kind)
-            if hooks and any(hooks.get(name) for name in (None, *_chain(endpoint))):
-                return True
+            for name in names if hooks else ():
+                if hooks.get(name):
+                    return True
         cookie = self._session_cookie
-        return cookie is not None and any(
-            name == b"cookie" and cookie in value for name, value in scope["headers"]
-        )
+        if cookie is not None:
+            for name, value in scope["headers"]:
+                if name == b"cookie" and cookie in value:
+                    return True
+        return False
 
 
-def _chain(endpoint: str) -> Iterator[str]:
-    """Yield the names of an endpoint's blueprint and of its parents: of `a.b.c` `a.b` and `a`."""
-    while blueprint := endpoint.rpartition(".")[0]:
-        yield blueprint
-        endpoint = blueprint
+@lru_cache(maxsize=4096)
+def _scopes(endpoint: str) -> tuple[str | None, ...]:
+    """Name whose hooks Flask runs: for the endpoint `a.b.c` the app's (None), `a.b`'s and `a`'s."""
+    parts = endpoint.split(".")[:-1]
+    return (None, *(".".join(parts[:count]) for count in range(len(parts), 0, -1)))
 
 
 def _listened_to(app: Flask) -> bool:
     """Tell whether somebody hears of each request; a receiver may refuse one by raising."""
-    return any(signal.receivers and signal.has_receivers_for(app) for signal in _SIGNALS)
+    # Asked for each request: a generator over the three would cost more than the looks.
+    return bool(
+        (request_started.receivers and request_started.has_receivers_for(app))
+        or (request_finished.receivers and request_finished.has_receivers_for(app))
+        or (appcontext_pushed.receivers and appcontext_pushed.has_receivers_for(app))
+    )
 
 
 def _rewrites(app: Flask) -> bool:
