@@ -131,7 +131,9 @@ def resolve(wanted: str, table: RouteTable) -> Resolved:
 
 
 def _template_of(route: Route) -> Template:
-    template = route.legacy.template if route.legacy is not None else route.template
+    template = route.template
+    if route.legacy is not None and not route.wider:  # a wider view has other paths as well
+        template = route.legacy.template
     return template if template is not None else parse_any(route.label)
 
 
