@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from fastapi import APIRouter, FastAPI, WebSocket
+from fastapi.routing import APIRoute
 from flask import Blueprint, Flask, abort, request
 from flask_wtf import CSRFProtect
 from starlette.middleware.cors import CORSMiddleware
@@ -354,8 +355,9 @@ def test_a_canary_of_a_path_taken_from_a_wider_view_goes_to_both_sides() -> None
     assert 0 < len(seen.ran) < 20
 
 
+@pytest.mark.parametrize("selector", ["path", "prefix", "blueprint", "endpoint"])
 @pytest.mark.parametrize("auth", ["hooks", None])
-def test_a_method_that_flask_refuses_stays_refused(auth: str | None) -> None:
+def test_a_method_that_flask_refuses_stays_refused(auth: str | None, selector: str) -> None:
     """F1 5: one handler for GET and POST, where Flask has GET only."""
     seen = Seen()
     app, twin = admin_app(), FastAPI()
@@ -365,11 +367,13 @@ def test_a_method_that_flask_refuses_stays_refused(auth: str | None) -> None:
         seen.ran.append("users")
         return "native"
 
-    rule = {"path": "/admin/users", "cutover": "native", "accept": SEEN}
+    named = {"path": "/admin/users", "prefix": "/admin", "blueprint": "admin"}
+    found = named.get(selector, "admin.users")
+    rule: dict[str, Any] = {selector: found, "cutover": "native", "accept": SEEN}
     rule |= {"auth": auth} if auth else {}
     with serve(moved(app, twin, seen, rule)) as url:
-        for method in ("POST", "PUT", "PATCH"):
-            for head in ("Host: ok", f"Host: ok\n{TOKEN}"):
+        for method in ("POST", "PUT", "PATCH", "PROPFIND"):
+            for head in ("Host: ok", f"Host: ok\n{TOKEN}", "Host: ok\nX-Method: GET"):
                 assert ask(url, f"{method} /admin/users HTTP/1.1\n{head}")[0] == 405
     assert seen.ran == []
 
@@ -393,30 +397,42 @@ def test_a_rule_that_names_path_method_and_guard_adds_a_method_behind_the_app_s_
 
 @pytest.mark.filterwarnings("ignore:The `root_path` parameter is deprecated")
 @pytest.mark.parametrize("path", ["/admin/new", "/api/admin/new", "/api//admin/new"])
-def test_a_root_path_of_fastapi_s_own_hides_no_path_from_the_hooks(path: str) -> None:
+@pytest.mark.parametrize("asks", ["path", "url", "full_path", "script_root", "environ"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+def test_a_root_path_of_fastapi_s_own_hides_no_path_from_the_hooks(
+    path: str, asks: str, method: str
+) -> None:
     """F1 6: what Flask's hooks see is what native serves."""
     seen = Seen()
     app = Flask("legacy")
 
     @app.before_request
     def by_path() -> None:
-        if request.path.startswith("/admin"):
+        seen_by = {
+            "path": request.path,
+            "full_path": request.full_path,
+            "url": request.url.partition("//")[2].partition("/")[2].removeprefix("api"),
+            "script_root": request.root_path.removesuffix("/api") + request.path,
+            "environ": request.environ["PATH_INFO"],
+        }
+        if seen_by[asks].lstrip("/").startswith("admin"):
             guard()
 
     twin = FastAPI(root_path="/api")
 
-    @twin.get("/admin/new")
+    @twin.api_route("/admin/new", methods=["GET", "POST"])
     async def new() -> str:
         seen.ran.append("new")
         return "native"
 
     rule = {"path": "/admin/new", "cutover": "native", "auth": "none"}
     with serve(moved(app, twin, seen, rule)) as url:
-        assert ask(url, f"GET {path} HTTP/1.1\nHost: ok")[0] in (401, 404)
+        assert ask(url, f"{method} {path} HTTP/1.1\nHost: ok")[0] in (401, 404)
         assert seen.ran == []
         if "//" not in path:
-            assert ask(url, f"GET {path} HTTP/1.1\nHost: ok")[0] == 401
-            assert ask(url, f"GET {path} HTTP/1.1\nHost: ok\n{TOKEN}")[0] == 200
+            assert ask(url, f"{method} {path} HTTP/1.1\nHost: ok")[0] == 401
+            allowed = 405 if method == "HEAD" else 200
+            assert ask(url, f"{method} {path} HTTP/1.1\nHost: ok\n{TOKEN}")[0] == allowed
 
 
 def override(app: Any) -> Any:
@@ -510,6 +526,60 @@ def test_another_app_mounted_over_a_moved_path_is_named(
     assert {each.decision.backend for each in seen.exchanges} == {Backend.LEGACY}
 
 
+def nested_mount(app: Flask, other: Flask) -> Any:
+    return DispatcherMiddleware(DispatcherMiddleware(app.wsgi_app, {"/admin": other.wsgi_app}), {})
+
+
+def mount_behind_a_fix(app: Flask, other: Flask) -> Any:
+    return ProxyFix(DispatcherMiddleware(app.wsgi_app, {"/admin": other.wsgi_app}))
+
+
+def cascade(app: Flask, other: Flask) -> Any:
+    """Ask another app first, and this one where that has no such page."""
+    inner = app.wsgi_app
+
+    def wrapped(environ: dict[str, Any], start_response: Any) -> Any:
+        adapter = other.url_map.bind_to_environ({**environ, "PATH_INFO": "/users"})
+        if environ["PATH_INFO"] == "/admin/users" and adapter.test():
+            return other.wsgi_app({**environ, "PATH_INFO": "/users"}, start_response)
+        return inner(environ, start_response)
+
+    return wrapped
+
+
+def cache(app: Flask, _: Flask) -> Any:
+    """Answer from a cache."""
+    inner = app.wsgi_app
+
+    def wrapped(environ: dict[str, Any], start_response: Any) -> Any:
+        if environ["PATH_INFO"] == "/admin/users":
+            start_response("200 OK", [("Content-Length", "7")])
+            return [b"mounted"]
+        return inner(environ, start_response)
+
+    return wrapped
+
+
+@pytest.mark.parametrize("around", [nested_mount, mount_behind_a_fix, cascade, cache])
+def test_whatever_answers_instead_of_flask_is_named(
+    around: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """F1 12: at the start, or where it is first seen; never counted as native."""
+    seen = Seen()
+    app, other = admin_app(), Flask("other")
+    other.add_url_rule("/users", "users", lambda: "mounted", methods=["GET", "DELETE"])
+    app.wsgi_app = around(app, other)  # type: ignore[method-assign]
+    with told(caplog) as lines, serve(moved(app, admin_twin(seen), seen, ADMIN)) as url:
+        for _ in range(3):
+            asked = f"GET /admin/users HTTP/1.1\nHost: ok\n{TOKEN}"
+            assert ask(url, asked) == (200, b"mounted")
+        found = lines("mounted-over"), lines("answered by itself")
+        assert max(found) == 1
+        assert ask(url, "GET /admin/inner/deep HTTP/1.1\nHost: ok")[0] in (401, 404)
+    assert seen.ran == []
+    assert {each.decision.backend for each in seen.exchanges[:3]} == {Backend.LEGACY}
+
+
 def test_middleware_that_calls_views_by_itself_is_named_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -534,17 +604,51 @@ def test_middleware_that_calls_views_by_itself_is_named_once(
     assert reasons == [(Backend.LEGACY, Reason.MIDDLEWARE)] * 3
 
 
-def test_csrf_that_does_not_run_on_native_only_routes_is_said() -> None:
+def by_endpoint(app: Flask) -> None:
+    @app.before_request
+    def known_only() -> None:
+        if request.endpoint is not None:
+            guard()
+
+
+def by_rule(app: Flask) -> None:
+    @app.before_request
+    def by_url_rule() -> None:
+        if not request.url_rule:
+            return
+        guard()
+
+
+def by_names(app: Flask) -> None:
+    @app.before_request
+    def all_but_open() -> None:
+        if request.endpoint not in (None, "open"):
+            guard()
+
+
+def by_view(app: Flask) -> None:
+    @app.before_request
+    def by_view_function() -> None:
+        if request.endpoint in app.view_functions:
+            guard()
+
+
+@pytest.mark.parametrize("hook", [CSRFProtect, by_endpoint, by_rule, by_view, by_names])
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+def test_a_hook_that_does_not_run_on_native_only_routes_is_said(hook: Any, method: str) -> None:
     """F1 13: Flask-WTF asks for the endpoint, and a path of native's own has none."""
-    app, twin = Flask("legacy"), FastAPI()
+    app, twin = Flask("legacy"), FastAPI(openapi_url=None)
     app.secret_key = "x"
-    CSRFProtect(app)
-    app.add_url_rule("/old", "old", lambda: "old", methods=["POST"])
-    twin.add_api_route("/new", lambda: "new", methods=["POST"])
+    hook(app)
+    app.add_url_rule("/old", "old", lambda: "old", methods=[method])
+    twin.add_api_route("/new", lambda: "new", methods=[method])
     gateway = Gateway(legacy=app, native=twin)
     warnings = [p for p in gateway.snapshots.current.warnings if p.code == "hooks-left-out"]
     assert len(warnings) == 1
-    assert "POST /new" in warnings[0].what
+    assert f"{method} /new" in warnings[0].what
+    with serve(gateway) as url:
+        assert ask(url, f"{method} /old HTTP/1.1\nHost: ok")[0] in (400, 401)
+        assert ask(url, f"{method} /new HTTP/1.1\nHost: ok") == (200, b'"new"')
 
 
 class RefusingMatches(APIRouter):
@@ -563,30 +667,73 @@ class RefusingHandle(APIRouter):
         await super().handle(scope, receive, send)
 
 
-@pytest.mark.parametrize("kind", [RefusingMatches, RefusingHandle])
-@pytest.mark.parametrize("nested", [False, True])
-def test_a_router_that_refuses_is_asked(kind: type[APIRouter], nested: bool) -> None:
-    """F1 19: FastAPI from 0.137 on asks an included router before the routes below it."""
-    router = kind()
+class RefusingCall(APIRouter):
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and dict(scope["headers"]).get(b"x-token") != b"t":
+            await PlainTextResponse("no", 403)(scope, receive, send)
+            return
+        await super().__call__(scope, receive, send)
 
-    @router.get("/secret")
-    @router.get("/secret/{number}")
-    async def secret(number: int = 0) -> str:
-        return "secret"
+
+class RefusingRoute(APIRoute):
+    def matches(self, scope: Any) -> Any:
+        if dict(scope["headers"]).get(b"x-token") != b"t":
+            return Match.NONE, {}
+        return super().matches(scope)
+
+
+class RefusingHandleOfRoute(APIRoute):
+    async def handle(self, scope: Any, receive: Any, send: Any) -> None:
+        if dict(scope["headers"]).get(b"x-token") != b"t":
+            await PlainTextResponse("no", 403)(scope, receive, send)
+            return
+        await super().handle(scope, receive, send)
+
+
+class OfRoutes(APIRouter):
+    def __init__(self) -> None:
+        super().__init__(route_class=RefusingRoute)
+
+
+class OfHandlers(APIRouter):
+    def __init__(self) -> None:
+        super().__init__(route_class=RefusingHandleOfRoute)
+
+
+@pytest.mark.parametrize(
+    "kind", [RefusingMatches, RefusingHandle, RefusingCall, OfRoutes, OfHandlers]
+)
+@pytest.mark.parametrize("how", ["included", "nested", "mounted", "own"])
+def test_a_router_that_refuses_is_asked(kind: type[APIRouter], how: str) -> None:
+    """F1 19: FastAPI from 0.137 on asks an included router before the routes below it."""
 
     def twin() -> FastAPI:
-        app, outer = FastAPI(), APIRouter()
+        router, outer, app = kind(), APIRouter(), FastAPI()
+
+        @router.get("/secret")
+        @router.get("/secret/{number}")
+        async def secret(number: int = 0) -> str:
+            return "secret"
+
+        if how == "own":
+            app.router, owned = router, app.router
+            router.dependency_overrides_provider = owned.dependency_overrides_provider
+            return app
+        if how == "mounted":
+            app.mount("/in", router)
+            return app
         outer.include_router(router)
-        app.include_router(outer if nested else router, prefix="/in")
+        app.include_router(outer if how == "nested" else router, prefix="/in")
         return app
 
+    root = "" if how == "own" else "/in"
     gateway = Gateway(legacy=Flask("legacy"), native=twin())
     with serve(gateway) as ours, serve(twin()) as bare:
-        for path in ("/in/secret", "/in/secret/7"):
+        for path in (f"{root}/secret", f"{root}/secret/7"):
             for head in ("Host: ok", f"Host: ok\n{TOKEN}", "Host: ok\nX-Token: no"):
                 asked = f"GET {path} HTTP/1.1\n{head}"
                 found, right = ask(ours, asked)[0], ask(bare, asked)[0]
-                assert found == right
+                assert found == right, (asked, found, right)
 
 
 class Choosy(Mount):

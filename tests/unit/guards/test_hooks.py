@@ -40,6 +40,25 @@ def remembers() -> None:
     g.user = session.get("user")
 
 
+def tries_a_token() -> None:
+    try:
+        scheme, _, token = request.headers["Authorization"].partition(" ")
+    except KeyError:
+        g.user = None
+    else:
+        g.user = CLIENTS.get(token) if scheme == "Bearer" else None
+
+
+def takes_a_tenant() -> None:
+    g.tenant = request.host.partition(".")[0] or "public"
+
+
+def asks_basic() -> None:
+    given = request.authorization
+    known = given is not None and hmac.compare_digest(given.password or "", CLIENTS["shop"])
+    g.user = given.username if known and given is not None else "nobody"
+
+
 def nothing() -> None:
     g.started = 1.0
 
@@ -201,6 +220,9 @@ def does(hook: Callable[[], Any], endpoint: str | None, method: str = "GET") -> 
         (only_known, "refuses"),
         (identifies, "identifies"),
         (remembers, "identifies"),
+        (tries_a_token, "identifies"),
+        (takes_a_tenant, "nothing"),
+        (asks_basic, "perhaps"),
         (nothing, "nothing"),
         (by_setting, "refuses"),
         (by_decorated_views, "refuses"),
