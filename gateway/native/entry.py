@@ -95,8 +95,9 @@ class Ticket:
     """What the gateway hands through the app's middleware to its router, for one request.
 
     `refused`: the path doesn't fit the route that was decided, so that the answer is a 404.
-    `seen` is method, path and root path as they were decided about. `may_turn` tells whether the
-    app's middleware may make a given other request of it.
+    `seen` is method, path and root path as they were decided about, `root` the root path as the
+    app's middleware has left it. `may_turn` tells whether that middleware may make a given other
+    request of it.
     """
 
     __slots__ = (
@@ -105,6 +106,7 @@ class Ticket:
         "outer_router",
         "pin",
         "refused",
+        "root",
         "seen",
         "selected",
         "settled",
@@ -125,6 +127,7 @@ class Ticket:
         self.refused = refused
         self.forbidden = False
         self.outer_router = outer_router
+        self.root = seen[2]
         self.selected: Candidate | None = None
         self.settled = False
 
@@ -166,6 +169,7 @@ class Entry(Transparent):
             return Match.NONE, {}
         if ticket.outer_router is not None:
             scope["router"] = ticket.outer_router
+        ticket.root = scope.get("root_path", "")
         if ticket.refused or (ticket.pin is not None and ticket.pin.holds(scope)):
             selection = self._pinned(ticket.pin, scope) if ticket.pin is not None else None
             if selection is None:
@@ -222,12 +226,45 @@ class Entry(Transparent):
         if scope.get("route") is self:
             # Some versions of Starlette's router put the matched route there.
             scope["route"] = candidate.top
+        outer = scope.get("router")
+        handed = ticket.may_turn is not None and self._hand_on(ticket, scope, candidate)
         running = candidate.run(scope, receive, send)
+        if handed:
+            running = _with_router_again(running, scope, outer)
         return _without_exit(running) if is_mirror() else running
+
+    def _hand_on(self, ticket: Ticket, scope: Scope, candidate: Candidate) -> bool:
+        """Give a mounted app a ticket of its own: its middleware may turn the request as well."""
+        app, may_turn = self.table.inner(candidate), ticket.may_turn
+        if app is None or may_turn is None:
+            return False
+        below = Entry.installed(Table(app))
+        below.ensure()
+        root = ticket.seen[2]
+        mounted_at = root + scope.get("root_path", "").removeprefix(ticket.root)
+
+        def may_turn_below(turned: Scope) -> bool:
+            """Ask about the request that leads there from outside."""
+            path = mounted_at + get_route_path(turned)
+            return may_turn({**turned, "path": path, "root_path": root})
+
+        seen = (scope.get("method"), scope["path"], below.table.root_path(scope))
+        scope[SCOPE_KEY] = Ticket(None, scope.pop("router", None), seen, may_turn_below)
+        return True
 
     def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
         """Raise NoMatchFound: the entry has no path of its own."""
         raise NoMatchFound(name, path_params)
+
+
+async def _with_router_again(
+    running: Coroutine[Any, Any, None], scope: Scope, router: object
+) -> None:
+    """Run a mounted app, and leave the outer router in the scope, as Starlette does."""
+    try:
+        await running
+    finally:
+        scope["router"] = router
 
 
 async def _without_exit(running: Coroutine[Any, Any, None]) -> None:

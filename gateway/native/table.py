@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute, Match, Router
+from starlette.routing import BaseRoute, Host, Match, Mount, Router
 
 from gateway.inventory import Found, NativeEndpoint
 from gateway.native import included
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from starlette.types import Scope
 
 Ask: TypeAlias = "Callable[[Candidate, Scope], tuple[Match, Scope]]"
+
+#: How many layers of middleware around a mounted app are looked through.
+_MOST_LAYERS = 16
 
 
 class Selection(NamedTuple):
@@ -39,7 +42,10 @@ class _Sub:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Built:
-    """One reading of the routes. `endpoint_of` goes by the candidate's order, as `subs` does."""
+    """One reading of the routes. The last three go by the candidate's order.
+
+    `inner` are the apps with routers of their own below mounts and hosts, listed or not.
+    """
 
     snapshot: list[BaseRoute]
     routers: tuple[Any, ...]
@@ -50,6 +56,7 @@ class _Built:
     endpoints: tuple[NativeEndpoint, ...]
     endpoint_of: Mapping[int, NativeEndpoint]
     subs: Mapping[int, _Sub]
+    inner: Mapping[int, Starlette | Router]
 
 
 class Table:
@@ -103,6 +110,14 @@ class Table:
         ):
             return candidate
         return built.by_key.get(candidate.key)
+
+    def inner(self, candidate: Candidate) -> Starlette | Router | None:
+        """Return the app below a mount or a host that finds its own route; None: none is seen."""
+        built = self._built
+        if built is None or not built.inner:
+            return None
+        current = self.current(candidate)
+        return built.inner.get(current.order) if current is not None else None
 
     def alike(self, candidate: Candidate) -> list[Candidate]:
         """List the other routes of the same template: they may tell callers apart."""
@@ -185,7 +200,11 @@ class Table:
         endpoints: list[NativeEndpoint] = []
         endpoint_of: dict[int, NativeEndpoint] = {}
         subs: dict[int, _Sub] = {}
+        inner: dict[int, Starlette | Router] = {}
         for candidate in candidates:
+            below = _inner_app(candidate)
+            if below is not None:
+                inner[candidate.order] = below
             sub = _sub_table(candidate, self._lineage)
             if sub is not None:
                 seen = sub.fresh()
@@ -214,6 +233,7 @@ class Table:
             tuple(endpoints),
             endpoint_of,
             subs,
+            inner,
         )
         return self._built
 
@@ -245,4 +265,23 @@ def _sub_table(candidate: Candidate, above: tuple[Router, ...]) -> Table | None:
         if isinstance(app, Starlette | Router):
             sub = Table(app, above)
             return None if any(each is sub.router for each in above) else sub
+    return None
+
+
+def _inner_app(candidate: Candidate) -> Starlette | Router | None:
+    """Find the app below a mount or a host, through the middleware around it."""
+    if not isinstance(candidate.route, Mount | Host):
+        return None
+    # `app` is wrapped when the mount has middleware of its own; `_base_app` never is.
+    layer = [getattr(candidate.route, "_base_app", candidate.route.app)]
+    for _ in range(_MOST_LAYERS):
+        found = next((each for each in layer if isinstance(each, Starlette | Router)), None)
+        if found is not None or not layer:
+            return found
+        layer = [
+            value
+            for each in layer
+            for value in getattr(each, "__dict__", {}).values()
+            if callable(value) and not isinstance(value, type)
+        ]
     return None
