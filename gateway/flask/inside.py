@@ -35,11 +35,11 @@ from gateway.flask.responses import flask_response
 from gateway.flask.seen import (
     Unreadable,
     changed_arguments,
-    query_replaced,
     replaced_body,
     with_headers,
     with_length,
 )
+from gateway.flask.watched import replaced, watch
 from gateway.inventory import LegacyAnswer, route_path
 from gateway.legacy import CALL_KEY
 from gateway.logs import escape_exceptions_of, logger_for
@@ -121,6 +121,8 @@ class Passport:
     _arguments: Mapping[str, Any] = field(default_factory=dict)
     """What Flask's matching has read out of the path, before any hook."""
     _began: tuple[Scope, Match, Decision] | None = None
+    _early: str | None = None
+    """What has been replaced in the request before its first hook."""
 
     def begin(self) -> bool:
         """Tell whether it is for the request that Flask begins with, and bind it to that one.
@@ -220,6 +222,11 @@ class Passport:
         )
         return False
 
+    def watch(self, app: Flask) -> None:
+        """Note from now on what hooks put in the place of a part of the request."""
+        if self.decision.backend is Backend.NATIVE:
+            self._early = watch(app, _current())
+
     @property
     def stands_in(self) -> bool:
         """Whether native answers where Flask is about to call a view, or to say that it has none.
@@ -276,8 +283,11 @@ class Passport:
 
     def _against_arguments(self) -> str | None:
         """Say why the handler can't be called with what the view would be called with."""
-        if query_replaced(_current()):
-            return "a hook of Flask's has replaced request.args"
+        if self._early is not None:
+            return f"something has replaced request.{self._early} before Flask's first hook"
+        other = replaced(_current())
+        if other is not None:
+            return f"a hook of Flask's has replaced request.{other}"
         changed = changed_arguments(self._arguments, request.view_args)
         if not changed:
             return None
@@ -291,7 +301,7 @@ class Passport:
         if self.mirrored:
             raise Strayed(self.match_id)
         if self.match.route is None or self.match.route.legacy is None:
-            message = f"{self.match_id}: {reason}, and legacy has no such route"
+            message = f"{self.match_id}: {reason}, and legacy has no such route (`hooks: skip`?)"
             raise RuntimeError(message)
         told: set[tuple[str, str]] = getattr(app, _MARK)
         if (self.match_id, reason) not in told:
@@ -375,9 +385,10 @@ def _note_view(app: Flask) -> None:
     app.dispatch_request = dispatch_request  # type: ignore[method-assign]
 
 
-def _preprocess(_: Flask, original: Method, passport: Passport, *args: Any) -> Any:
+def _preprocess(app: Flask, original: Method, passport: Passport, *args: Any) -> Any:
     if passport.begin():
         passport.hold()
+        passport.watch(app)
     else:
         passport.admit()
     if passport.principal is not None:

@@ -2,7 +2,7 @@
 
 They may take a header away that callers must not set, give one that says who is calling, replace
 the body, or change the arguments that the url gave. The native handler reads none of that from the
-environ, so it is held against what was sent.
+environ, so it is held against what was sent. `watched` knows what hooks replace in the request.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from flask import Request
 
     from gateway.inventory import Scope
     from gateway.legacy import Call
@@ -106,14 +104,6 @@ def changed_arguments(matched: Mapping[str, Any], seen: Mapping[str, Any] | None
     if seen is None or seen is matched:
         return []
     return [name for name in matched if name in seen and not _same(matched[name], seen[name])]
-
-
-def query_replaced(request: Request) -> bool:
-    """Tell whether a hook has put other parameters in the place of the query's."""
-    seen = vars(request).get("args")  # Werkzeug keeps there what somebody has asked for
-    if seen is None:
-        return False
-    return bool(seen != type(request)(request.environ, populate_request=False).args)
 
 
 def _same(one: object, other: object) -> bool:

@@ -10,11 +10,12 @@ import io
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fastapi import FastAPI, Header, Request
+from fastapi import APIRouter, FastAPI, Header, Request
 from flask import Flask, g, request
 from werkzeug.datastructures import ImmutableMultiDict
 from werkzeug.test import run_wsgi_app
 
+from gateway.flask import FlaskRoute
 from tests.functional.servers import serve
 from tests.functional.test_fail_closed import SEEN, TOKEN, Seen, ask, guard, moved, told
 
@@ -176,6 +177,27 @@ def test_an_argument_that_a_hook_takes_out_keeps_native_in_place() -> None:
 
     with serve(moved(org_app(change, early=True), org_twin(seen), seen, ORG)) as url:
         asked = f"GET /orgs/mine HTTP/1.1\nHost: ok\n{TOKEN}"
+        assert ask(url, asked) == (200, b'"native mine"')
+
+
+def test_what_a_hook_means_by_an_argument_that_it_takes_out_is_the_handler_s_to_ask() -> None:
+    """The path may say one thing, and the hook keep another: a FlaskRoute reads it as the view."""
+    seen = Seen()
+
+    def change(values: dict[str, Any]) -> None:
+        values.pop("org", None)
+        g.org = "mine"
+
+    twin = FastAPI()
+    router = APIRouter(route_class=FlaskRoute)
+
+    @router.get("/orgs/{org}")
+    def org(org: str) -> str:
+        return f"native {g.org}"
+
+    twin.include_router(router)
+    with serve(moved(org_app(change, early=True), twin, seen, ORG)) as url:
+        asked = f"GET /orgs/victim HTTP/1.1\nHost: ok\n{TOKEN}"
         assert ask(url, asked) == (200, b'"native mine"')
 
 
