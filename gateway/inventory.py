@@ -205,6 +205,11 @@ class NativeRoutes(Protocol):
         """True where middleware answers every CORS preflight, so that no handler is asked."""
         ...
 
+    @property
+    def may_speak_cors(self) -> bool:
+        """True where some middleware may answer a CORS preflight."""
+        ...
+
     def find(self, scope: Scope) -> Found | None:
         """Say what the app would do with an HTTP or WebSocket scope; None for its 404."""
         ...
@@ -253,6 +258,7 @@ class NoNative:
     opaque = False
     by_path = True
     answers_preflights = False
+    may_speak_cors = False
 
     def endpoints(self) -> tuple[NativeEndpoint, ...]:
         """Return nothing."""

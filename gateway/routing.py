@@ -118,7 +118,8 @@ REASONS: Mapping[Reason, str] = {
     Reason.CONVERTER: "Flask's converter refuses this value; legacy answers, as it did before",
     Reason.BAD_REQUEST: "Flask refuses the request itself: its host, or its upgrade",
     Reason.REFUSED: "`gateway check` refuses this move, so legacy serves the route",
-    Reason.PREFLIGHT: "a CORS preflight goes to the side that serves the method it asks for",
+    Reason.PREFLIGHT: "a CORS preflight goes to the side that serves the method it asks for, if it "
+    "can answer",
     Reason.BLOCKED: "native let in a caller whom legacy refused: legacy serves (gateway diffs)",
     Reason.GUARD: "the shared guard refused the caller; neither side was asked",
     Reason.CIRCUIT_OPEN: "native has failed too often on this route: legacy serves for a while",
@@ -414,6 +415,9 @@ class RouteTable:
             backend = wanted.forced[0]
         else:
             backend = LEADS[route.cutover] if route is not None else Backend.LEGACY
+        automatic = bool(getattr(own.read.ref, "provide_automatic_options", False))
+        if automatic and not self._native_preflight(scope, own):
+            backend = Backend.LEGACY
         if backend is Backend.NATIVE and own.read.outcome == wanted.read.outcome:
             if self.native.answers_preflights:
                 forced = (Backend.NATIVE, Reason.PREFLIGHT)
@@ -422,9 +426,20 @@ class RouteTable:
                 return own
             if route is None or route.auth != "shared":
                 return Match(route, (Backend.NATIVE, Reason.PREFLIGHT), read=own.read)
-        automatic = bool(getattr(own.read.ref, "provide_automatic_options", False))
         forced = (Backend.LEGACY, Reason.PREFLIGHT)
         return Match(own.route or route, forced, read=own.read, preflight=automatic)
+
+    def _native_preflight(self, scope: Scope, own: Match) -> bool:
+        """Tell whether anything in native may answer a preflight; else it would be a 405.
+
+        Flask answers OPTIONS by itself, and Flask-CORS as well, wherever its view has moved to.
+        """
+        if self.native.opaque or self.native.may_speak_cors:
+            return True
+        if own.route is not None and own.route.native is not None:
+            return True
+        found = self.native.find(scope)
+        return found is not None and found.outcome == "full"
 
     def _match(self, scope: Scope, method: str, path: str) -> Match:
         return self.interpret(self.legacy.answer(scope, method, path), scope, path)

@@ -54,9 +54,20 @@ class NativeApp:
 
         A subclass may do otherwise, so it doesn't count.
         """
-        middleware = self.app.user_middleware if isinstance(self.app, Starlette) else ()
-        classes: list[Any] = [each.cls for each in middleware]
-        return CORSMiddleware in classes
+        return CORSMiddleware in self._middleware()
+
+    @property
+    def may_speak_cors(self) -> bool:
+        """True where middleware is of CORSMiddleware's kind, or says CORS in its name."""
+        return any(
+            (isinstance(each, type) and issubclass(each, CORSMiddleware))
+            or "cors" in getattr(each, "__name__", "").lower()
+            for each in self._middleware()
+        )
+
+    def _middleware(self) -> list[Any]:
+        app = self.app
+        return [each.cls for each in app.user_middleware] if isinstance(app, Starlette) else []
 
     def rooted(self, scope: Scope) -> Scope:
         """Return the scope with the root path that the app sets by itself, FastAPI(root_path=…).
