@@ -87,6 +87,7 @@ class Builder:
             self._flask.refresh()
             self._flask.learn(native.endpoints())
             refused = self._flask.refusal
+        self._handlers.adopt(native, self._guard, _named_modules(loaded))
         today = datetime.fromtimestamp(now, UTC).date()
         compile_ = partial(
             self._compiled, loaded, legacy, native, today, refused, self._evidence(loaded, legacy)
@@ -269,6 +270,12 @@ def digest_of(loaded: Loaded) -> str:
     """Return what tells one config from another: 12 hexadecimal digits."""
     text = loaded.config.model_dump_json().encode()
     return hashlib.blake2b(text, digest_size=6).hexdigest()
+
+
+def _named_modules(loaded: Loaded) -> list[str]:
+    """List the modules that the config's import strings name: `module:attr`."""
+    named = (loaded.config.legacy.app, loaded.config.native.app)
+    return [each.partition(":")[0] for each in named if each is not None]
 
 
 def _policy(loaded: Loaded) -> tuple[Policy, list[Problem]]:

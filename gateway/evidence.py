@@ -10,10 +10,10 @@ from gateway.moving import accepted_as
 from gateway.proofs import guard_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from gateway.auth import Guard
-    from gateway.inventory import LegacyRoutes, NativeEndpoint
+    from gateway.inventory import LegacyRoutes, NativeEndpoint, NativeRoutes
     from gateway.proofs import Proof
     from gateway.routing import Route
 
@@ -27,6 +27,15 @@ class Handlers:
         self._refusing: dict[int, tuple[NativeEndpoint, bool]] = {}
         self._codes: dict[int, tuple[NativeEndpoint, str]] = {}
         self._guard: tuple[Guard, bool] | None = None
+
+    def adopt(self, native: NativeRoutes, guard: Guard | None, named: Iterable[str]) -> None:
+        """Read the native app's packages as the team's own, though they may be installed.
+
+        `named` are the modules of both apps that the config names.
+        """
+        guards.adopt_native(
+            self.app, native.endpoints(), [guard.dependant] if guard is not None else [], named
+        )
 
     def refuses(self, endpoint: NativeEndpoint) -> bool:
         """Tell whether a native route certainly refuses somebody."""

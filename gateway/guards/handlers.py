@@ -18,13 +18,13 @@ from starlette.applications import Starlette
 from gateway.auth import current_principal
 from gateway.guards import source
 from gateway.guards.frame import Outcome
-from gateway.guards.hooks import fingerprint, guard
+from gateway.guards.hooks import adopt, fingerprint, guard, layers
 from gateway.guards.reader import Reader
 from gateway.guards.values import Lib, Values
 from gateway.native.candidate import Candidate, Nested
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from gateway.inventory import Does, NativeEndpoint
 
@@ -85,6 +85,36 @@ def _readings(app: object) -> _Readings:
     if app not in _by_app:
         _by_app[app] = _Readings(app)
     return _by_app[app]
+
+
+def adopt_native(
+    app: object,
+    endpoints: Iterable[NativeEndpoint],
+    dependants: Iterable[object],
+    named: Iterable[str],
+) -> None:
+    """Have the packages that native is written in read as the team's own, wherever they lie.
+
+    They are those of handlers, dependencies, route classes and middleware, and of the modules
+    `named` in the config. To be called before anything is read.
+    """
+    adopt({*named, source.home(type(app)), *_written_in(app, [*endpoints], [*dependants])})
+
+
+def _written_in(app: object, endpoints: list[NativeEndpoint], pending: list[Any]) -> Iterator[str]:
+    written: list[Any] = []
+    if isinstance(app, Starlette):
+        written += [each.cls for each in app.user_middleware]
+    for endpoint in endpoints:
+        written += [endpoint.handler, _kind(endpoint.ref)]
+        pending.append(endpoint.dependant)
+    while pending:
+        dependant = pending.pop()
+        written.append(getattr(dependant, "call", None))
+        pending += getattr(dependant, "dependencies", ())
+    for each in written:
+        for layer in layers(each) if each is not None else ():
+            yield source.home(layer)
 
 
 def of_endpoint(endpoint: NativeEndpoint, app: object) -> tuple[Refuser, ...]:

@@ -205,11 +205,11 @@ def _written_in(app: Flask) -> Iterator[str]:
     )  # fmt: skip
     hooks = [hook for funcs in groups for each in funcs.values() for hook in each]
     for each in (*app.view_functions.values(), *hooks, *middleware(app)):
-        for one in _layers(each):
+        for one in layers(each):
             yield source.home(one)
 
 
-def _layers(function: Any) -> Iterator[Any]:
+def layers(function: Any) -> Iterator[Any]:
     """Yield a view or hook, what decorators have kept of it, and the class that it is made of."""
     for _ in range(_MAX_WRAPPERS):
         while isinstance(function, partial | MethodType):

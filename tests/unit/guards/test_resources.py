@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from flask import Blueprint, Flask, abort, request
 
+from gateway import Gateway
 from gateway.flask.routes import FlaskRoutes
 
 if TYPE_CHECKING:
@@ -181,3 +182,95 @@ def test_an_installed_app_is_read_as_one_that_lies_in_a_folder_is(installed: Fla
     routes = FlaskRoutes(installed)
     endpoint = next(each for each in routes.endpoints() if each.endpoint == "shop.open_")
     assert [each.does for each in routes.guards(endpoint, "GET").around] == ["refuses"]
+
+
+NATIVE = {
+    "shop_native": """
+from fastapi import APIRouter, Depends, FastAPI, HTTPException
+from shop_keys import needs_key
+from shop_native.rights import refuse_strangers
+
+router = APIRouter()
+
+def guarded(who: str = ""):
+    refuse_strangers(who)
+
+@router.get("/inside")
+def inside(who: str = ""):
+    refuse_strangers(who)
+    return "inside"
+
+@router.get("/depends", dependencies=[Depends(guarded)])
+def depends():
+    return "depends"
+
+@router.get("/keyed", dependencies=[Depends(needs_key)])
+def keyed():
+    return "keyed"
+
+@router.get("/open")
+def open_():
+    return "open"
+
+app = FastAPI()
+app.include_router(router)
+""",
+    "shop_native/rights": """
+from fastapi import HTTPException
+
+def refuse_strangers(who):
+    if who != "ann":
+        raise HTTPException(403)
+""",
+    "shop_keys": """
+from fastapi import Header, HTTPException
+
+class Keys:
+    def check(self, key):
+        if key != "right":
+            raise HTTPException(401)
+
+keys = Keys()
+
+def needs_key(x_key: str = Header("")):
+    keys.check(x_key)
+""",
+}
+
+
+@pytest.fixture
+def installed_native(tmp_path: Path) -> Iterator[None]:
+    """Put a native app and a package of guards into site-packages, as an image has them."""
+    folder = tmp_path / "lib" / "site-packages"
+    for name, text in NATIVE.items():
+        file = folder / f"{name}.py" if "/" in name else folder / name / "__init__.py"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        for name in NATIVE:
+            sys.modules.pop(name.replace("/", "."), None)
+
+
+@pytest.mark.usefixtures("installed_native")
+@pytest.mark.parametrize("passed", [True, False])
+def test_an_installed_native_app_is_read_as_one_that_lies_in_a_folder_is(passed: bool) -> None:
+    legacy = Flask("legacy")
+    paths = ["/inside", "/depends", "/keyed", "/open"]
+    for path in paths:
+        legacy.add_url_rule(path, path.strip("/"), str)
+    rules = [{"path": path, "cutover": "native", "auth": "native"} for path in paths]
+    config: dict[str, Any] = {"version": 1, "routes": rules}
+    native = importlib.import_module("shop_native").app if passed else None
+    if not passed:
+        config["native"] = {"app": "shop_native:app"}
+    gateway = Gateway(legacy, native, config)
+    refused = {
+        route.label: [each.code for each in route.findings]
+        for route in gateway.table.routes
+        if route.method == "GET" and route.label in paths
+    }
+    assert refused == {"/inside": [], "/depends": [], "/keyed": [], "/open": ["guards-nobody"]}
