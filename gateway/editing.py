@@ -30,10 +30,12 @@ class CannotEdit(GatewayError):
     """The file is written in a way that this can't change; the message says what to do by hand."""
 
 
-def set_rule(text: str, index: int, cutover: str, weight: float | None) -> str:
+def set_rule(
+    text: str, index: int, cutover: str, weight: float | None, auth: str | None = None
+) -> str:
     """Return the config's text with the cutover of `routes[index]` changed; weight in percent.
 
-    Raises CannotEdit.
+    `auth` stays as it is where none is given. Raises CannotEdit.
     """
 
     def rule(whole: str) -> Node:
@@ -52,6 +54,9 @@ def set_rule(text: str, index: int, cutover: str, weight: float | None) -> str:
     elif before.get("weight") is not None and _same_weight(text, index, before["weight"]):
         # A merge key brings it.
         text = _put(text, rule, "weight", None, after="cutover")
+    if auth is not None:
+        changed["auth"] = auth
+        text = _put(text, rule, "auth", auth, after="weight" if weight is not None else "cutover")
     return _checked(text, wanted, f"line {line}: routes[{index}]", index)
 
 

@@ -16,6 +16,7 @@ from gateway.routing import WEBSOCKET, Coverage, Finding
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from gateway.config import Auth
     from gateway.inventory import Does, LegacyEndpoint, LegacyRoutes, NativeEndpoint
     from gateway.routing import Route
 
@@ -148,24 +149,26 @@ class _Judge:
 
     def _unsaid(self) -> Finding:
         """Ask for `auth:`, with the line that fits best."""
-        line, why = "auth: none", "nothing was found that refuses anybody"
+        word: Auth = "none"
+        why = "nothing was found that refuses anybody"
         refusing, perhaps = self._views()
         hooks = self._hooks("refuses") if self.route.hooks == "inherit" else []
         if hooks and not (refusing or perhaps):
-            line, why = "auth: hooks", f"{hooks[0]} comes before it, and its view asks nobody else"
+            word, why = "hooks", f"{hooks[0]} comes before it, and its view asks nobody else"
         elif self.evidence.shared_refuses:
-            line, why = "auth: shared", "auth.dependency guards it, then"
+            word, why = "shared", "auth.dependency guards it, then"
         elif self._refuses_itself():
-            line, why = "auth: native", "the native handler refuses by itself"
+            word, why = "native", "the native handler refuses by itself"
         elif hooks and not refusing:
-            line, why = "auth: hooks", f"{hooks[0]} comes before it; `check` says what the view may"
+            word, why = "hooks", f"{hooks[0]} comes before it; `check` says what the view may"
         elif self._hooks("refuses", "perhaps") or refusing or perhaps or self.legacy.opaque:
-            line = "auth: native"
+            word = "native"
             why = "once its handler refuses whom legacy refuses; or shared, none"
         return Finding(
             "auth-missing",
             "native would answer, and nobody says who guards it",
-            f"add `{line}` to its rule: {why}",
+            f"add `auth: {word}` to its rule: {why}",
+            word,
         )
 
     def _by_hooks(self) -> Iterator[Finding]:

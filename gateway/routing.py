@@ -181,11 +181,15 @@ class Mirroring:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One reason why native may not answer a route: a short code, what is wrong, what to do."""
+    """One reason why native may not answer a route: a short code, what is wrong, what to do.
+
+    `auth` is the word that fits best where the rule has none.
+    """
 
     code: str
     what: str
     next: str = ""
+    auth: Auth | None = None
 
     def __str__(self) -> str:
         """Render as `what (what next) [code]`."""

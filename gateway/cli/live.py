@@ -27,7 +27,7 @@ from gateway.cli.output import (
 from gateway.cli.picture import narrowed, picture
 from gateway.cli.remote import Place, place
 from gateway.cli.writing import write as write_file
-from gateway.config import Cutover
+from gateway.config import Auth, Cutover
 from gateway.overrides import ALL, as_cutover, written
 
 if TYPE_CHECKING:
@@ -41,6 +41,12 @@ IfMatchOption = Annotated[
 ]
 WriteOption = Annotated[
     bool, typer.Option("--write", help="Change the config file instead; comments stay.")
+]
+AuthOption = Annotated[
+    Auth | None,
+    typer.Option(
+        "--auth", help="Who guards the native handler; with --write, for it goes into the file."
+    ),
 ]
 _NOT_WRITTEN = {
     "--for": "the file has no clock",
@@ -79,6 +85,7 @@ def set_(
     reason: ReasonOption = "",
     every: AllOption = False,
     write: WriteOption = False,
+    auth: AuthOption = None,
     if_match: IfMatchOption = None,
     url: UrlOption = None,
     config: ConfigOption = None,
@@ -86,6 +93,8 @@ def set_(
 ) -> None:
     """Change a route's cutover while traffic flows; `set --all legacy` is the kill switch."""
     route, cutover = _words(words, every=every)
+    if auth is not None and (every or not write):
+        fail("--auth is written into a rule of the file: name a ROUTE, and say --write")
     try:
         wanted = Wanted(
             "set", route, as_cutover(cutover), weight, duration("--for", lasts), author(), reason
@@ -94,7 +103,7 @@ def set_(
         fail(str(error))
     if write:
         _only_live({"--for": lasts, "--if-match": if_match, "--url": url, "--reason": reason})
-        _written(wanted, config, json=json)
+        _written(wanted, config, auth, json=json)
         return
     change(place(url, config, chosen(config)), wanted, if_match, json=json)
 
@@ -120,7 +129,7 @@ def rollback(
     wanted = Wanted("rollback", _one(route, every=every), author=author(), reason=reason)
     if write:
         _only_live({"--if-match": if_match, "--url": url, "--reason": reason})
-        _written(wanted, config, json=json)
+        _written(wanted, config, None, json=json)
         return
     change(place(url, config, chosen(config)), wanted, if_match, json=json)
 
@@ -158,14 +167,15 @@ def _only_live(given: dict[str, str | None]) -> None:
             fail(f"{option} has no meaning with --write: {_NOT_WRITTEN[option]}")
 
 
-def _written(wanted: Wanted, config: Path | None, *, json: bool) -> None:
-    done = write_file(wanted, chosen(config))
+def _written(wanted: Wanted, config: Path | None, auth: Auth | None, *, json: bool) -> None:
+    done = write_file(wanted, chosen(config), auth)
     if json:
         print_json(done)
         return
     says = written(done["cutover"], done["weight"])
     for route in done["routes"]:
         what = "kill switch on" if route == ALL else f"{route}: {says}"
+        what += f", auth: {auth}" if auth is not None else ""
         out.print(cell(f"{done['file']}: {what}"))
     _skipped(done["skipped"])
 

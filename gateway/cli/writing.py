@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -22,26 +23,28 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.changes import Wanted
+    from gateway.config import Auth
     from gateway.routing import RouteTable, Rule
 
 _BOM = "\ufeff"
 
 
-def write(wanted: Wanted, path: Path) -> dict[str, Any]:
+def write(wanted: Wanted, path: Path, auth: Auth | None = None) -> dict[str, Any]:
     """Change the file; return its name, the rules and routes that it is about, those left alone.
 
-    Ends the command where that can't be done; then the file is as it was.
+    `auth` is written, too, where it is given. Ends the command where that can't be done; then the
+    file is as it was.
     """
     try:
         load(path)  # the problems of a file that can't be read are told before anything else
         target = path.resolve()
         with alone(target.parent):
-            return _changed(wanted, path, target)
+            return _changed(wanted, path, target, auth)
     except OSError as error:
         fail(f"{path} is unchanged: it can't be written ({error.strerror or error})")
 
 
-def _changed(wanted: Wanted, path: Path, target: Path) -> dict[str, Any]:
+def _changed(wanted: Wanted, path: Path, target: Path, auth: Auth | None) -> dict[str, Any]:
     before = read_bytes(target)
     loaded = load(path)
     table = Gateway(config=loaded, verify_lock=False).table
@@ -49,11 +52,12 @@ def _changed(wanted: Wanted, path: Path, target: Path) -> dict[str, Any]:
     try:
         planned = plan(wanted, loaded.config, table, Held(), time.time())
         text = before.decode()
-        body = _edited(text.removeprefix(_BOM), planned.routes, wanted.cutover, weight, table)
+        says = {"cutover": wanted.cutover, "weight": weight, "auth": auth}
+        body = _edited(text.removeprefix(_BOM), planned.routes, says, table)
     except (ChangeRefused, CannotEdit) as error:
         fail(f"{path} is unchanged: {error}", 1)
     fresh = _BOM * text.startswith(_BOM) + body
-    _prove(path, fresh, planned.routes, written(wanted.cutover, weight))
+    _prove(path, fresh, planned.routes, wanted)
     if fresh != text:
         if digest_of_file(target) != loaded.digest:
             fail(f"{path} is unchanged: somebody else has just changed it; try again", 1)
@@ -62,22 +66,19 @@ def _changed(wanted: Wanted, path: Path, target: Path) -> dict[str, Any]:
         "file": str(path),
         "routes": list(planned.routes),
         "skipped": list(planned.skipped),
-        "cutover": wanted.cutover,
-        "weight": weight,
+        **says,
     }
 
 
-def _edited(
-    text: str, idents: Sequence[str], cutover: str, weight: float | None, table: RouteTable
-) -> str:
+def _edited(text: str, idents: Sequence[str], says: dict[str, Any], table: RouteTable) -> str:
     if idents == (ALL,):
         return set_kill_switch(text, on=True)
     rules, alone_ = _places(idents, table)
     for rule in rules:
-        text = set_rule(text, rule.index, cutover, weight)
+        text = set_rule(text, rule.index, **says)
+    said = {key: value for key, value in says.items() if value is not None}
     for label, methods in alone_.items():
-        added: dict[str, Any] = {"path": label, "methods": methods, "cutover": cutover}
-        text = add_rule(text, added if weight is None else {**added, "weight": weight})
+        text = add_rule(text, {"path": label, "methods": methods, **said})
     return text
 
 
@@ -118,7 +119,7 @@ def _own(ident: str, rule: Rule, idents: Sequence[str], table: RouteTable) -> No
         )
 
 
-def _prove(path: Path, text: str, idents: Sequence[str], wanted: str) -> None:
+def _prove(path: Path, text: str, idents: Sequence[str], wanted: Wanted) -> None:
     """Build everything from the new text: it must be right, and say what was asked for."""
     try:
         loaded = load(path, text=text)
@@ -130,12 +131,24 @@ def _prove(path: Path, text: str, idents: Sequence[str], wanted: str) -> None:
         mine = route.id in idents or (route.rule is not None and route.rule.id in idents)
         if mine and route.findings and route.cutover not in UNMOVED:
             first = route.findings[0]
-            fail(f"{path} is unchanged: {route.id}: {first}", 1)
+            told = f"{path} is unchanged: {route.id}: {first}"
+            if first.auth is not None:
+                told += f"\n  to write it, too: {_command(wanted, path, first.auth)}"
+            fail(told, 1)
+    says = written(wanted.cutover, wanted.weight if wanted.cutover == "canary" else None)
     for ident in idents:
         found = said(ident, loaded.config, table)
-        if found != ("kill_switch true" if ident == ALL else wanted):
+        if found != ("kill_switch true" if ident == ALL else says):
             fail(
                 f"{path} is unchanged: {ident} would still be at {found!r}; another rule or a "
                 "variable of the environment says so",
                 1,
             )
+
+
+def _command(wanted: Wanted, path: Path, auth: Auth) -> str:
+    """Write the command that says who guards the route as well."""
+    words = ["gateway", "set", wanted.route or "", wanted.cutover]
+    if wanted.weight is not None:
+        words += ["--weight", f"{wanted.weight:g}"]
+    return shlex.join([*words, "--write", "--auth", auth, "--config", str(path)])

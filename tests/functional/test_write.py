@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -125,7 +126,76 @@ def test_json_tells_what_was_written(folder: Path) -> None:
     done = write(folder, "set", "a", "canary", "--weight", "5", "--json")
     assert json.loads(done.stdout) == {
         "file": "gateway.yaml", "routes": ["a"], "skipped": [], "cutover": "canary", "weight": 5.0,
+        "auth": None,
     }  # fmt: skip
+
+
+UNSAID = """\
+routes:
+  - path: /a   # the first
+    methods: [GET]
+    cutover: legacy
+  - {path: /b, methods: [GET], cutover: legacy, auth: native}
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "after"),
+    [
+        (("GET /a", "native"), UNSAID.replace("legacy\n", "native\n    auth: none\n")),
+        (
+            ("GET /a", "canary", "--weight", "2.5"),
+            UNSAID.replace("legacy\n", "canary\n    weight: 2.5\n    auth: none\n"),
+        ),
+        (("GET /b", "native"), UNSAID.replace("legacy, auth: native", "native, auth: none")),
+        (
+            ("GET /c", "native"),
+            f'{UNSAID}  - {{path: "/c", methods: [GET], cutover: native, auth: none}}\n',
+        ),
+    ],
+)
+def test_who_guards_it_is_written_with_the_cutover(
+    folder: Path, words: tuple[str, ...], after: str
+) -> None:
+    file = folder / "gateway.yaml"
+    file.write_text(CONFIG + UNSAID)
+    done = write(folder, "set", *words, "--auth", "none")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith(", auth: none\n")
+    assert file.read_text() == CONFIG + after
+
+
+def test_a_refusal_names_the_command_that_says_who_guards_it(folder: Path) -> None:
+    file = folder / "gateway.yaml"
+    file.write_text(CONFIG + UNSAID)
+    done = write(folder, "set", "GET /a", "canary", "--weight", "5")
+    refused(done, 1, "nobody says who guards it")
+    command_ = shlex.split(done.stderr.partition("to write it, too: gateway ")[2])
+    assert "--write" in command_
+    again = subprocess.run(
+        [sys.executable, "-m", "gateway", *command_],
+        capture_output=True, text=True, env=environ(folder), cwd=folder, timeout=60, check=False,
+    )  # fmt: skip
+    assert (again.returncode, again.stderr) == (0, "")
+    assert "cutover: canary\n    weight: 5\n    auth: none\n" in file.read_text()
+
+
+def test_what_check_refuses_is_not_written_whoever_is_said_to_guard_it(folder: Path) -> None:
+    (folder / "gateway.yaml").write_text(CONFIG + UNSAID)
+    refused(write(folder, "set", "GET /a", "native", "--auth", "native"), 1, "[guards-nobody]")
+    refused(write(folder, "set", "GET /a", "native", "--auth", "hooks"), 1, "[hooks-guard-nobody]")
+    refused(write(folder, "set", "GET /a", "native", "--auth", "shared"), 1, "[missing-key]")
+    refused(write(folder, "set", "GET /a", "native", "--auth", "guard"), 2, "'guard'")
+    refused(write(folder, "set", "--all", "legacy", "--auth", "none"), 2, "--auth is written into")
+    assert (folder / "gateway.yaml").read_text() == CONFIG + UNSAID
+
+
+def test_nobody_says_at_run_time_who_guards_a_route(folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "gateway", "set", "a", "native", "--auth", "none"],
+        capture_output=True, text=True, env=environ(folder), cwd=folder, timeout=60, check=False,
+    )  # fmt: skip
+    refused(done, 2, "--auth is written into a rule of the file")
 
 
 def test_a_route_is_changed_in_the_rule_that_owns_just_it(folder: Path) -> None:

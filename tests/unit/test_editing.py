@@ -160,6 +160,22 @@ def test_the_kill_switch_behind_an_alias_is_refused() -> None:
 @pytest.mark.parametrize(
     ("before", "after"),
     [
+        ("cutover: legacy", "cutover: native, auth: hooks"),
+        ("cutover: legacy, auth: none, name: a", "cutover: native, auth: hooks, name: a"),
+        ('cutover: legacy, auth: "none"', 'cutover: native, auth: "hooks"'),
+        ("cutover: legacy, weight: 5, name: a", "cutover: native, auth: hooks, name: a"),
+    ],
+)
+def test_who_guards_it_is_said_in_the_rule(before: str, after: str) -> None:
+    text = "routes:\n  - {RULE}\n"
+    assert set_rule(text.replace("RULE", before), 0, "native", None, "hooks") == text.replace(
+        "RULE", after
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
         (HEAD, HEAD + "routes:\n  - {RULE}\n"),
         ("version: 1", "version: 1\nroutes:\n  - {RULE}\n"),
         (HEAD + "...\n", HEAD + "routes:\n  - {RULE}\n...\n"),
