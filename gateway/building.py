@@ -97,9 +97,9 @@ class Builder:
         if accepted and self._accepted is not None and self._accepted[0] is loaded:
             warnings = self._accepted[1]
         else:
-            problems = [*self._problems(loaded, compiled, native), *unset]
+            problems = in_order([*self._problems(loaded, compiled, native), *unset])
             if any(each.fatal or (self.strict and each.finding) for each in problems):
-                raise ConfigError(in_order(problems))
+                raise ConfigError(problems)
             warnings = tuple(problems)
             self._accepted = (loaded, warnings)
         active = held.by_route(now)

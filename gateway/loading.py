@@ -303,13 +303,13 @@ def problems_of(invalid: ValidationError, source: Source, model: type[BaseModel]
 
 
 def in_order(problems: list[Problem]) -> list[Problem]:
-    """Sort problems by where they stand: variables first, then by line."""
+    """Sort problems by where they stand: variables first, then by file and line."""
 
-    def line(problem: Problem) -> tuple[int, str]:
-        number = problem.where.rpartition(":")[2]
-        return (int(number) if number.isdigit() else 0, problem.key)
+    def place(problem: Problem) -> tuple[str, int, str]:
+        file, _, number = problem.where.rpartition(":")
+        return (file, int(number), problem.key) if number.isdigit() else ("", 0, problem.key)
 
-    return sorted(problems, key=line)
+    return sorted(problems, key=place)
 
 
 def _apply_environment(

@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group
+from rich.padding import Padding
 from rich.segment import Segment
+from rich.table import Table
 from rich.text import Text
 
 from gateway.admin.rendering import finite
+from gateway.exceptions import Problem
 from gateway.loading import default_path
 from gateway.printable import shown, shown_lines
 from gateway.units import parse_duration
@@ -129,9 +132,34 @@ def duration(option: str, text: str | None) -> float | None:
 
 
 def report(problems: Iterable[object]) -> None:
-    """Write problems to stderr, one a line."""
+    """Write problems to stderr: one a line, for grep; folded to a terminal, for people."""
+    if not sys.stderr.isatty():
+        for problem in problems:
+            sys.stderr.write(f"{shown(str(problem))}\n")
+        return
+    paper = _Console(stderr=True, highlight=False, markup=False, emoji=False)
     for problem in problems:
-        sys.stderr.write(f"{shown(str(problem))}\n")
+        if isinstance(problem, Problem):
+            paper.print(laid_out(problem))
+        else:
+            paper.print(cell(str(problem)))
+
+
+def laid_out(problem: Problem) -> RenderableType:
+    """Return a problem for people: where and which, then what is wrong, then what to do."""
+    level, style = ("warning", "yellow") if problem.warning else ("error", "red")
+    head = Text.assemble(cell(problem.where, "bold"), ": ", (level, style), ": ")
+    head.append(cell(f"{problem.key} " if problem.key else "")).append(f"[{problem.code}]", "dim")
+    lines: list[RenderableType] = [head, _indented(cell(problem.what))]
+    if problem.next:
+        todo = Table.grid(padding=(0, 1, 0, 0))
+        todo.add_row(cell("→", "green"), cell(problem.next))
+        lines.append(_indented(todo))
+    return Group(*lines)
+
+
+def _indented(what: RenderableType) -> Padding:
+    return Padding(what, (0, 0, 0, 4), expand=False)
 
 
 def print_json(data: Any) -> None:

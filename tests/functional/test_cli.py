@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -56,6 +58,41 @@ def test_check_of_a_missing_file_exits_2() -> None:
     done = gateway("check", "nowhere.yaml")
     assert done.returncode == 2
     assert done.stderr.startswith("nowhere.yaml: no such file")
+
+
+def on_a_terminal(columns: int, *words: str) -> tuple[str, int]:
+    """Run a command on a terminal; return what it shows without colours, and its exit code."""
+    pty = pytest.importorskip("pty")
+    said = b""
+    leader, follower = pty.openpty()
+    env = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm-256color"}
+    command = [sys.executable, "-m", "gateway", *words]
+    with subprocess.Popen(command, cwd=ROOT, stdout=follower, stderr=follower, env=env) as process:
+        os.close(follower)
+        with contextlib.suppress(OSError):  # the end of a terminal
+            while part := os.read(leader, 65_536):
+                said += part
+    os.close(leader)
+    return re.sub(r"\x1b\[[\d;]*m", "", said.decode()).replace("\r\n", "\n"), process.returncode
+
+
+@pytest.mark.parametrize("name", ["sorted", "auth-guard", "not-utf8"])
+def test_problems_are_one_line_each_for_grep_and_folded_for_people(name: str) -> None:
+    file = str(BROKEN / f"{name}.yaml")
+    lines = gateway("check", file).stderr.splitlines()
+    where = [line.partition(": ")[0] for line in lines]
+    assert where == sorted(where, key=lambda each: int(f"0{each.partition('yaml:')[2]}"))
+    assert all(line.endswith("]") for line in lines)
+    for columns in (50, 100):
+        shown, code = on_a_terminal(columns, "check", file)
+        assert code in (1, 2)
+        folded = shown.splitlines()
+        assert max(map(len, folded)) <= columns
+        squeezed = re.sub(r"\s+", "", shown)
+        for problem in json.loads(gateway("check", file, "--json").stdout):
+            for part in ("where", "key", "code", "what", "next"):
+                assert re.sub(r"\s+", "", problem[part]) in squeezed
+        assert any(line.startswith("    → ") for line in folded)
 
 
 def test_check_speaks_json() -> None:
