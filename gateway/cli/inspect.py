@@ -72,7 +72,10 @@ def register(app: typer.Typer) -> None:
 
 
 def check(config: ConfigArgument = None, json: JsonOption = False) -> None:
-    """Check the configuration against both apps; report every problem at once."""
+    """Check the configuration against both apps; report every problem at once.
+
+    The apps are imported, and their factories called; no request is sent, no view or handler runs.
+    """
     path = chosen(config)
     try:
         problems = Gateway(config=path).snapshots.current.warnings
