@@ -57,6 +57,11 @@ _COLOURS = {
     Outcome.PROVED: "green",
 }
 
+_LEGEND = (
+    "The identities are what legacy did with each; the outcome says whether native did the same. "
+    "opened: native let in whom legacy refused; closed: the reverse; open: `auth: none`, to sign."
+)
+
 CasesOption = Annotated[
     Path | None,
     typer.Option(
@@ -207,7 +212,7 @@ def _print(findings: Sequence[Finding]) -> None:
         out.print("no rule governs a route that both apps have: there is nothing to prove")
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("ROUTE", "AUTH", "LET IN", "REFUSED", "OUTCOME"):
+    for column in ("ROUTE", "AUTH", "LEGACY LET IN", "LEGACY REFUSED", "OUTCOME"):
         table.add_column(column, overflow="fold")
     for each in findings:
         table.add_row(
@@ -219,6 +224,8 @@ def _print(findings: Sequence[Finding]) -> None:
         )
     out.print()
     out.print(table)
+    out.print()
+    out.print(cell(_LEGEND, "dim"), soft_wrap=False)
     for each in findings:
         if each.outcome not in FINE:
             out.print()

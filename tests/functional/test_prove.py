@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -157,6 +158,11 @@ def test_what_is_opened_comes_first_in_the_table(project: Project) -> None:
     lines = [line for line in done.stdout.splitlines() if line.startswith(("GET", "POST"))]
     assert lines[0].startswith("GET /desk/reports/{name}")
     assert lines[0].rstrip().endswith("opened")
+    [head] = [line for line in done.stdout.splitlines() if line.startswith("ROUTE")]
+    assert re.split(r"  +", head.strip()) == [
+        "ROUTE", "AUTH", "LEGACY LET IN", "LEGACY REFUSED", "OUTCOME",
+    ]  # fmt: skip
+    assert "The identities are what legacy did with each" in done.stdout
     assert "native lets in whom legacy turns away: ann (legacy out 403, native in 200)" in (
         done.stdout
     )
