@@ -154,9 +154,8 @@ def _print(data: dict[str, Any], since: str | None) -> None:
     if data["store"] != "ok":
         _line(cell("the store is down: there are counts, but no samples and no noise", "red"))
     if not data["workers"]:
-        _line(
-            cell("no running gateway asked (--url or GATEWAY_URL): samples without counts", "dim")
-        )
+        told = "from the store, which has samples and no counts: --url asks a running gateway"
+        _line(cell(told, "dim"))
     if not data["routes"]:
         _line(cell("nothing is mirrored: give a rule `cutover: shadow` or `live`", "dim"))
     for number, row in enumerate(data["routes"]):

@@ -173,7 +173,9 @@ def _head(data: dict[str, Any]) -> list[Text]:
         for name, why in data["ignored"].items()
     ]
     number = data["workers"]
-    workers = f"{number} worker{'s' * (number != 1)}" if number else "no running gateway asked"
+    workers = f"{number} worker{'s' * (number != 1)}"
+    if not number:
+        workers = "from the store: --url asks a running gateway for figures"
     lines += [cell(f"revision {data['revision']}, {workers}", "dim"), Text("")]
     return lines
 

@@ -251,7 +251,9 @@ def test_the_exit_code_says_whether_something_differs(running: Server) -> None:
 def test_the_store_alone_tells_the_samples(running: Server) -> None:
     done = gateway(running, "diffs", "--config", "gateway.yaml")
     assert done.returncode == 1, done.stderr
-    assert done.stdout.startswith("no running gateway asked (--url or GATEWAY_URL)")
+    assert done.stdout.startswith(
+        "from the store, which has samples and no counts: --url asks a running gateway\n"
+    )
     assert "RuntimeError: no: password=***" in done.stdout
     assert gateway(running, "diffs", "nowhere", "--config", "gateway.yaml").returncode == 2
 

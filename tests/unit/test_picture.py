@@ -101,7 +101,9 @@ def test_nobodys_text_steers_the_terminal() -> None:
 def test_workers_are_counted_in_english() -> None:
     assert drawn(status(), 80)[0] == "revision abc-1, 1 worker"
     assert drawn(status(workers=2), 80)[0] == "revision abc-1, 2 workers"
-    assert drawn(status(workers=0), 80)[0] == "revision abc-1, no running gateway asked"
+    assert drawn(status(workers=0), 80)[0] == (
+        "revision abc-1, from the store: --url asks a running gateway for figures"
+    )
 
 
 @pytest.mark.parametrize(
