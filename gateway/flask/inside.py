@@ -31,7 +31,7 @@ from werkzeug.routing import RequestRedirect
 from gateway.cutover import NOBODY, Caller, Decision, decide
 from gateway.exceptions import Handover, Strayed, UseLegacy
 from gateway.flask.reached import note_view
-from gateway.flask.responses import flask_response
+from gateway.flask.responses import flask_response, is_host
 from gateway.flask.seen import (
     Unreadable,
     changed_arguments,
@@ -243,6 +243,9 @@ class Passport:
         """
         call: Call = request.environ[CALL_KEY]
         body: bytes | None = None
+        if self._redirects_nowhere():
+            self.decision = Decision(Backend.LEGACY, Reason.NEITHER)
+            return None
         reason = self._against_arguments()
         if reason is None:
             scope = with_headers(self.scope, call.sent, request.environ)
@@ -280,6 +283,15 @@ class Passport:
             self.error, self.failed = answer.error, response
             raise answer.error
         return response
+
+    def _redirects_nowhere(self) -> bool:
+        """Tell whether native would redirect to another spelling, on a host that no URL can have.
+
+        Flask's own answer stays then, as for any path that it doesn't know.
+        """
+        if self.match.forced != (Backend.NATIVE, Reason.REDIRECT):
+            return False
+        return not is_host((header(self.scope, b"host") or b"").decode("latin-1"))
 
     def _against_arguments(self) -> str | None:
         """Say why the handler can't be called with what the view would be called with."""

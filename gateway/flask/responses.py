@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from flask import Response  # noqa: TC002 - a key at run time
 from werkzeug.datastructures import Headers
+from werkzeug.urls import iri_to_uri
 
 from gateway.legacy import LoopBody
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from gateway.legacy import Answer
 
 
+#: Headers that Werkzeug reads as URLs.
+_URLS = ("location", "content-location")
 _streamed_classes: dict[type[Response], type[Response]] = {}
 
 
@@ -29,7 +33,47 @@ def flask_response(base: type[Response], answer: Answer) -> Response:
         response = streamed(answer.body, answer.status)
     headers = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in answer.headers]
     response.headers = Headers(headers)
+    if not all(_is_uri(response.headers.get(name, "")) for name in _URLS):
+        response.__class__ = _as_sent(type(response))
     return response
+
+
+def is_host(text: str) -> bool:
+    """Tell whether a Host header can stand in a URL: its name can be encoded (RFC 3490)."""
+    try:
+        parts = urlsplit(f"//{text}")
+        _, _ = parts.port, (parts.hostname or "").encode("idna")
+    except ValueError:
+        return False
+    return True
+
+
+def _is_uri(text: str) -> bool:
+    """Tell whether Werkzeug can write a URL: it raises where a host's name can't be encoded."""
+    try:
+        iri_to_uri(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _as_sent(base: type[Response]) -> type[Response]:
+    """Return a class of responses whose URLs are sent as native has written them."""
+
+    class AsSent(base):  # type: ignore[valid-type, misc] # a class of the user's
+        def get_wsgi_headers(self, environ: dict[str, Any]) -> Headers:
+            """Keep Werkzeug from reading what it can't."""
+            urls = [each for each in self.headers if each[0].lower() in _URLS]
+            for name in _URLS:
+                self.headers.remove(name)
+            try:
+                headers: Headers = super().get_wsgi_headers(environ)
+            finally:
+                self.headers.extend(urls)
+            headers.extend(urls)
+            return headers
+
+    return AsSent
 
 
 def _streamed(base: type[Response]) -> type[Response]:
