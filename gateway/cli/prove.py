@@ -27,7 +27,7 @@ from gateway.cli.output import (
     print_json,
 )
 from gateway.loading import load
-from gateway.migrate.prove import databases, reporting
+from gateway.migrate.prove import databases, drivers, reporting
 from gateway.migrate.prove.asking import make, running
 from gateway.migrate.prove.cases import NAME as CASES_NAME
 from gateway.migrate.prove.cases import load_cases
@@ -172,6 +172,9 @@ async def _run(
     say("Databases, before anything is asked:")
     for line in told or ["none found yet; those that are opened later follow"]:
         say(f"  {line}")
+    beyond = drivers.unseen()
+    if beyond:
+        say(f"Loaded, and what it connects to by itself isn't seen: {', '.join(beyond)}")
     wrong = databases.outside(urls, fence)
     if wrong:
         fail(f"{'; '.join(wrong)}: no test database of this machine (--allow-host allows it)")

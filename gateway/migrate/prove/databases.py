@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from flask import Flask
 
+from gateway.migrate.prove import drivers
 from gateway.secrecy import without_secrets
 
 if TYPE_CHECKING:
@@ -66,12 +67,19 @@ def outside(urls: Mapping[str, str], fence: Fence) -> list[str]:
 def watching(fence: Fence, opened: Callable[[str], None]) -> Iterator[None]:
     """Hear of every database that SQLAlchemy is about to connect to, and hold it to the fence.
 
-    `opened` is given its URL without the password. Without SQLAlchemy nothing is heard of.
+    `opened` is given its URL without the password. psycopg's own connections are held as well.
     """
-    sqlalchemy = sys.modules.get("sqlalchemy")
-    if sqlalchemy is None:
-        yield
-        return
+    with drivers.watched(fence):
+        sqlalchemy = sys.modules.get("sqlalchemy")
+        if sqlalchemy is None:
+            yield
+            return
+        with _heard(sqlalchemy, fence, opened):
+            yield
+
+
+@contextmanager
+def _heard(sqlalchemy: Any, fence: Fence, opened: Callable[[str], None]) -> Iterator[None]:
 
     def connecting(dialect: Any, _: Any, __: Any, parameters: Mapping[str, Any]) -> None:
         host = parameters.get("host") or parameters.get("server") or ""

@@ -1,8 +1,9 @@
 """No socket leaves this machine while a proof runs, except for hosts that were named.
 
 Python's own audit events tell of every connect, send and look-up of a name before it happens (PEP
-578), whatever loop or library makes it. Not of what a C library does by itself: a database driver
-such as libpq is caught where SQLAlchemy is about to call it (`gateway.migrate.prove.databases`).
+578), whatever library makes it. Not of what a C library does by itself: uvloop's loops are asked
+beforehand (`gateway.migrate.prove.libuv`), and database drivers where they are about to be called
+(`gateway.migrate.prove.databases`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import socket
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from gateway.migrate.prove.libuv import watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -52,6 +55,11 @@ class Fence:
         """Tell whether a host may be connected to."""
         name = host.lower().rstrip(".")
         return name in self._names or name in self._allowed or is_loopback(name)
+
+    def keeps(self, host: str) -> bool:
+        """Tell whether nothing that is bound to this address can reach another machine."""
+        name = host.lower().rstrip(".")
+        return name == "localhost" or (is_loopback(name) and not _is_unspecified(name))
 
     def block(self, what: str) -> Blocked:
         """Note an attempt, and return the error to raise."""
@@ -93,6 +101,11 @@ def is_loopback(host: str) -> bool:
     return bool(mapped.is_loopback or mapped.is_unspecified)
 
 
+def _is_unspecified(host: str) -> bool:
+    address = ipaddress.ip_address(host.strip("[]"))
+    return bool((getattr(address, "ipv4_mapped", None) or address).is_unspecified)
+
+
 def _addresses(host: str) -> set[str]:
     try:
         return {str(found[4][0]) for found in socket.getaddrinfo(host, None)}
@@ -124,7 +137,8 @@ def standing(fence: Fence) -> Iterator[Fence]:
     proxies = {name: os.environ.pop(name) for name in [*os.environ] if name.lower() in _PROXIES}
     _hooked.append(fence.audit)
     try:
-        yield fence
+        with watched(fence):
+            yield fence
     finally:
         _hooked.pop()
         os.environ.update(proxies)
