@@ -5,6 +5,9 @@ one of them would forge a log line, an escape would move a terminal's cursor. So
 the gateway comes from `logger_for`, which escapes them in each record, before any handler sees it;
 no call has to remember. Line ends that are meant stay: those of a message's literal, of `Lines`,
 and of a traceback, where what an exception says is indented from its second line on.
+
+They stay on when an app sets up logging: `dictConfig` and `fileConfig` disable every logger that
+they don't name, and a rollback would go unheard.
 """
 
 from __future__ import annotations
@@ -24,10 +27,33 @@ _INDENT = "    "
 
 
 def logger_for(name: str) -> logging.Logger:
-    """Return the logger of this name, which escapes what others wrote."""
+    """Return the logger of this name, which escapes what others wrote, and can't be disabled.
+
+    Its level and its handlers are set as any logger's.
+    """
     logger = logging.getLogger(name)
     logger.addFilter(_ESCAPING)  # is added once
+    if not isinstance(logger, _Enabled):
+        logger.__class__ = _enabled(type(logger))
     return logger
+
+
+class _Enabled(logging.Logger):
+    """A logger that whoever sets up logging for others can't turn off."""
+
+    @property
+    def disabled(self) -> bool:
+        """Never."""
+        return False
+
+    @disabled.setter
+    def disabled(self, _: bool) -> None:
+        """Change nothing: `dictConfig` sets it for each logger that it wasn't told of."""
+
+
+def _enabled(cls: type[logging.Logger]) -> type[logging.Logger]:
+    """Return a class of enabled loggers; `cls` may be an app's own, by `setLoggerClass`."""
+    return type(cls.__name__, (_Enabled, cls), {})
 
 
 def escape_exceptions_of(name: str) -> None:

@@ -775,8 +775,10 @@ routes: [{name: a, path: /a, cutover: CUTOVER, auth: none}]
 
 
 @contextlib.contextmanager
-def process(folder: Path, *flags: str, cutover: str = "live", **environ: str) -> Iterator[Server]:
-    (folder / "live_apps.py").write_text(APPS)
+def process(
+    folder: Path, *flags: str, cutover: str = "live", setup: str = "", **environ: str
+) -> Iterator[Server]:
+    (folder / "live_apps.py").write_text(APPS + setup)
     config = CONFIG.replace("CUTOVER", cutover)
     more = {"TMPDIR": str(folder), "GATEWAY_RELEASE": "r1"} | environ
     with server(folder, *flags, config=config, **more) as running:
@@ -820,6 +822,16 @@ def test_all_workers_leave_it_to_legacy_within_a_second(kind: str, tmp_path: Pat
         assert refused.status_code == 422
         running.post("/diffs/accept", {"route": "a", "reason": "meant"})
         wait_until(lambda: sides(running) == {"native"}, 3)
+
+
+@pytest.mark.parametrize("when", ["at import", "in a view"])
+def test_the_log_tells_although_the_app_sets_up_logging(when: str, tmp_path: Path) -> None:
+    """`dictConfig`, and Alembic's `fileConfig`, turn off every logger that they don't name."""
+    setup = "import logging.config\nset_up = lambda: logging.config.dictConfig({'version': 1})\n"
+    setup += "set_up()\n" if when == "at import" else "flask.before_request(set_up)\n"
+    with process(tmp_path, setup=setup, cutover="shadow") as running:
+        httpx.get(f"{running.url}/a")
+        wait_until(lambda: "GET /a opened: legacy answered 401, native 200" in running.log())
 
 
 def test_a_worker_keeps_the_block_while_the_store_is_down(tmp_path: Path) -> None:

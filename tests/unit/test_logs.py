@@ -47,6 +47,19 @@ class Odd:
         return FORGED
 
 
+def test_whoever_sets_up_logging_turns_off_none_of_ours(
+    log: tuple[logging.Logger, io.StringIO],
+) -> None:
+    """A logger that a configuration doesn't name is disabled by it; its level is the way to."""
+    logger, written = log
+    logger.disabled = True
+    logger.warning("heard")
+    logger.setLevel(logging.ERROR)
+    logger.warning("not heard")
+    logger.setLevel(logging.NOTSET)
+    assert (logger.disabled, written.getvalue()) == (False, "WARNING heard\n")
+
+
 @pytest.mark.parametrize("value", [FORGED, ValueError(FORGED), Path(FORGED), Odd()])
 def test_an_argument_is_one_line(log: tuple[logging.Logger, io.StringIO], value: object) -> None:
     logger, written = log
