@@ -89,18 +89,26 @@ def _blame(doing: str, error: BaseException) -> str:
     """Describe `error` by the innermost line of the user's own code that led to it."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{doing}: {error.filename}:{error.lineno}: SyntaxError: {error.msg}"
+    last = own_frame(error)
+    kind = type(error).__name__
+    said = " ".join(str(error).split())
+    if last is None:
+        return f"{doing}: {kind}: {said}"
+    return f"{doing}: {last.filename}:{last.lineno}: in {last.name}: {kind}: {said}"
+
+
+def own_frame(error: BaseException) -> traceback.FrameSummary | None:
+    """Return the innermost frame of the user's own code that led to `error`, or else a library's.
+
+    None where there is neither.
+    """
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
         if not frame.filename.startswith((_HERE, "<frozen ", importlib.__path__[0]))
     ]
     own = [frame for frame in frames if not _is_library(frame.filename)] or frames
-    kind = type(error).__name__
-    said = " ".join(str(error).split())
-    if not own:
-        return f"{doing}: {kind}: {said}"
-    last = own[-1]
-    return f"{doing}: {last.filename}:{last.lineno}: in {last.name}: {kind}: {said}"
+    return own[-1] if own else None
 
 
 def _is_library(filename: str) -> bool:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Response
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from flask import Blueprint, Flask, abort, g, jsonify, request, session
 from flask_login import LoginManager, UserMixin, current_user, login_required, login_user
 from flask_wtf import CSRFProtect
 from flask_wtf.csrf import generate_csrf
 
-from gateway.flask import CurrentFlaskUser, flask_login
+from gateway.flask import CurrentFlaskUser, FlaskRoute, flask_login
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -223,6 +224,11 @@ def fails() -> None:
     raise LookupError(message)
 
 
+def fails_with_a_page() -> dict[str, Any]:
+    message = "<html>\n Retry later " + "<p>none</p>" * 5_000
+    raise AssertionError(message)
+
+
 def gives_nonsense() -> dict[str, str]:
     return {"cookies": "a=b"}
 
@@ -322,6 +328,28 @@ def native_strict() -> FastAPI:
     def item(item_id: int) -> None:
         raise HTTPException(403)
 
+    return app
+
+
+def native_failing_plain() -> FastAPI:
+    """Let one in, and fail."""
+    return _native_failing(APIRoute)
+
+
+def native_failing_in_flask() -> FastAPI:
+    return _native_failing(FlaskRoute)
+
+
+def _native_failing(route: type[APIRoute]) -> FastAPI:
+    app = FastAPI(openapi_url=None)
+    router = APIRouter(route_class=route)
+
+    @router.get("/desk/items/{item_id}")
+    def item(item_id: int, name: Name) -> None:
+        message = f"no seat {item_id}"
+        raise LookupError(message)
+
+    app.include_router(router)
     return app
 
 

@@ -205,7 +205,7 @@ def test_a_validation_error_proves_nothing(project: Project) -> None:
     [
         ("GET /desk/notes/{note_id}", "admin (legacy absent 404, native out 403)"),
         ("GET /desk/busy", "legacy answered 429: turn its limits off in the tests"),
-        ("GET /desk/broken", "legacy: it failed with 500"),
+        ("GET /desk/broken", "legacy: it failed with 500: RuntimeError: broken (proof.py:"),
     ],
 )
 def test_what_tells_nothing_of_who_may_come_is_unproved(
@@ -440,6 +440,30 @@ def test_a_login_that_fails_is_told(project: Project, login: str, why: str) -> N
     done = project.prove("GET /account", "--json")
     assert done.code == 1
     assert done.why("GET /account").startswith(why)
+
+
+@pytest.mark.parametrize("kind", ["plain", "in_flask"])
+def test_what_a_failing_handler_raised_is_told(project: Project, kind: str) -> None:
+    """Without it nobody could tell what the handler misses, as nothing is logged."""
+    rule = "  - {path: /desk/items/<int:item_id>, cutover: legacy, auth: native}"
+    project.write(rule, native=f"native_failing_{kind}")
+    done = project.prove("--json")
+    why = done.why("GET /desk/items/{item_id}")
+    assert why.startswith("admin: native: it failed with 500: LookupError: no seat 1 (proof.py:")
+    assert done.outcome("GET /desk/items/{item_id}") == "unproved"
+
+
+def test_a_page_in_a_message_is_cut(project: Project) -> None:
+    """A login's `assert answer.ok, answer.text` has the whole page."""
+    project.write(
+        ACCOUNT,
+        identities=LOGINS.replace("proof:log_in", "proof:fails_with_a_page"),
+        cases="reset: tests.apps.proof:reset",
+    )
+    why = project.prove("GET /account", "--json").why("GET /account")
+    assert why.startswith("ann: the login of ann raised AssertionError: <html> Retry later <p>")
+    assert len(why) < 400
+    assert "…" in why
 
 
 def test_a_value_comes_from_the_environment(project: Project) -> None:

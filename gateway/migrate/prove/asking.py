@@ -31,6 +31,7 @@ from gateway.migrate.prove.cases import Apps, Credentials, offered
 from gateway.migrate.prove.client import FIRST_SECONDS, ask
 from gateway.migrate.prove.judging import Answered, Cell, failed
 from gateway.migrate.prove.planning import request_for
+from gateway.migrate.prove.raised import Raised, told
 from gateway.refusals import Refusal, refused, speaks_of_csrf
 from gateway.routing import AUTOMATIC, REASONS, Backend, Coverage, Reason
 from gateway.shadow.writes import Undo
@@ -130,6 +131,7 @@ class Sides:
     fence: Fence
     login: Collection[str]
     bridge: Bridge
+    raised: Raised
     _seen: list[Exchange]
     stray: list[str] = field(default_factory=list)
     """What was blocked outside of any request: at the start, or on a thread of the apps' own."""
@@ -156,6 +158,7 @@ class Sides:
             await self._reset(target)
             wanted = await self._request(side, target, identity)
             send = self._legacy if side == "legacy" else self._native
+            self.raised.taken()  # by a reset or a login
             if target.undoing == "rollback" and target.writes is not None:
                 answer = await _undone(Undo.of(target.writes), send, wanted)
             else:
@@ -213,12 +216,11 @@ class Sides:
         return self._answered(received, wanted, by_hook=by_hook)
 
     def _answered(self, received: Received, wanted: Request, *, by_hook: bool) -> Answered:
-        status = received.status
+        status, raised = received.status, self.raised.taken()
         if not status:
             error = received.error
-            why = f"{type(error).__name__}: {error}" if error is not None else "no answer"
-            late = f"{why} in {FIRST_SECONDS:g} s" if error is None else why
-            return replace(_NOTHING, trouble=" ".join(late.split()))
+            why = told(error) if error is not None else f"no answer in {FIRST_SECONDS:g} s"
+            return replace(_NOTHING, trouble=why)
         refusal = refused(
             status,
             received.headers,
@@ -228,7 +230,7 @@ class Sides:
             path=wanted.path,
         )
         by_csrf = refusal is Refusal.REFUSED and speaks_of_csrf(received.body)
-        return Answered(status, refusal, by_csrf, failed(status, by_hook))
+        return Answered(status, refusal, by_csrf, failed(status, by_hook, raised))
 
 
 class _NotAsked(Exception):
@@ -241,7 +243,7 @@ async def _called(call: Callable[..., Any], what: str, **values: Any) -> Any:
         result = await asyncio.to_thread(call, **offered(call, **values))
         return await result if inspect.isawaitable(result) else result
     except (Exception, SystemExit) as error:  # noqa: BLE001 - it is the user's own code
-        raise _NotAsked(f"{what} raised {_told(error)}") from None
+        raise _NotAsked(f"{what} raised {told(error)}") from None
 
 
 async def _undone(
@@ -253,11 +255,7 @@ async def _undone(
             await undo.enter(stack)
             return await send(wanted)
     except Exception as error:  # noqa: BLE001 - it is the user's own code; nothing else raises
-        raise _NotAsked(f"writes.rollback raised {_told(error)}") from None
-
-
-def _told(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
+        raise _NotAsked(f"writes.rollback raised {told(error)}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,7 +324,8 @@ async def running(made: Made, loaded: Loaded, cases: Cases, fence: Fence) -> Asy
     login = _login_pages(loaded, cases, gateway.legacy)
     bridge = Bridge(cast("Any", gateway.legacy), pool, settings)
     try:
-        yield Sides(gateway, cases, fence, login, bridge, made.seen)
+        with Raised(gateway.legacy) as raised:
+            yield Sides(gateway, cases, fence, login, bridge, raised, made.seen)
     finally:
         if noted is not None:
             noted()

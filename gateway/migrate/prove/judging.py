@@ -254,10 +254,13 @@ def _answers(cells: Sequence[Cell]) -> str:
     return ", ".join(f"{e.identity} {e.legacy.text}" for e in cells if e.legacy is not None)
 
 
-def failed(status: int, by_hook: bool) -> str:
-    """Return the trouble with a side that fails, rather than refuses; empty for any other."""
+def failed(status: int, by_hook: bool, raised: str = "") -> str:
+    """Return the trouble with a side that fails, rather than refuses; empty for any other.
+
+    `raised` is the exception behind it, where one is known.
+    """
     if status >= _FAILED and status != 503 and not by_hook:  # noqa: PLR2004 - a limit, no failure
-        return f"it failed with {status}"
+        return f"it failed with {status}: {raised}" if raised else f"it failed with {status}"
     return ""
 
 
