@@ -236,12 +236,12 @@ class Call:
     def start_response(
         self,
         status: str,
-        response_headers: list[tuple[str, str]],
+        headers: list[tuple[str, str]],
         exc_info: ExceptionInfo | None = None,
-        /,
     ) -> WriteCallable:
         """Take status and headers, as PEP 3333 defines it; they are sent with the first byte.
 
+        The arguments are named as wsgiref's, gunicorn's and Werkzeug's servers name them.
         Raises RuntimeError when called twice without `exc_info`, the app's own error when
         `exc_info` comes too late, ValueError and TypeError for what HTTP can't carry.
         """
@@ -257,7 +257,7 @@ class Call:
         code = _codes.get(status)
         if code is None:
             code = _status_code(status)
-        self.headers, self._left = encode_headers(response_headers)
+        self.headers, self._left = encode_headers(headers)
         self._bodiless = code in _NO_BODY or self.environ["REQUEST_METHOD"] == "HEAD"
         self._status = code
         return self._write
@@ -308,7 +308,7 @@ class Call:
             chunk = chunk[:left]
         self._left = left = left - len(chunk)
         self._hand_over(chunk, last=left == 0)
-        return True
+        return left != 0
 
     def _end(self) -> None:
         if self.finished:

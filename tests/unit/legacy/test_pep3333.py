@@ -98,6 +98,47 @@ def test_exc_info_before_the_first_byte_replaces_the_answer(run: Run) -> None:
     assert (b"x-first", b"1") not in answer.headers
 
 
+def test_exc_info_may_be_named_as_wsgiref_gunicorn_and_werkzeug_have_it(run: Run) -> None:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("X-First", "1")])
+        try:
+            int("x")
+        except ValueError:
+            start_response("500 Oops", PLAIN, exc_info=sys.exc_info())
+        return [b"sorry"]
+
+    answer = run(app)
+    assert (answer.status, answer.body, answer.error) == (500, b"sorry", None)
+    assert (b"x-first", b"1") not in answer.headers
+
+
+def test_all_of_start_response_may_be_named_as_wsgiref_has_it(run: Run) -> None:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response(status="201 Created", headers=PLAIN, exc_info=None)
+        return [b"x"]
+
+    answer = run(app)
+    assert (answer.status, answer.body) == (201, b"x")
+
+
+def test_a_named_exc_info_after_the_first_byte_is_raised(run: Run) -> None:
+    raised: list[BaseException] = []
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", PLAIN)(b"gone")
+        try:
+            int("x")
+        except ValueError:
+            try:
+                start_response("500 Oops", PLAIN, exc_info=sys.exc_info())
+            except ValueError as error:
+                raised.append(error)
+        return []
+
+    assert run(app).body == b"gone"
+    assert len(raised) == 1
+
+
 def test_exc_info_after_the_first_byte_raises_it(run: Run) -> None:
     raised: list[BaseException] = []
 
@@ -224,11 +265,27 @@ def test_an_answer_longer_than_its_length_is_cut(run: Run) -> None:
     assert (answer.body, answer.complete, iterable.closed) == (b"abc", True, 1)
 
 
-def test_code_after_the_last_chunk_runs(run: Run) -> None:
-    ran: list[bool] = []
+def test_of_what_follows_a_complete_answer_only_its_end_runs(run: Run) -> None:
+    """A generator that is closed runs its `finally`; the worker isn't kept by what else follows."""
+    ran: list[str] = []
 
     def app(environ: Any, start_response: Any) -> Iterator[bytes]:
         start_response("200 OK", [("Content-Length", "1")])
+        try:
+            yield b"x"
+            ran.append("after the last chunk")
+        finally:
+            ran.append("finally")
+
+    assert run(app).body == b"x"
+    assert ran == ["finally"]
+
+
+def test_code_after_the_last_chunk_of_a_stream_runs(run: Run) -> None:
+    ran: list[bool] = []
+
+    def app(environ: Any, start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [])
         yield b"x"
         ran.append(True)
 
@@ -349,3 +406,38 @@ def test_before_the_lifespan_there_is_one_clear_error() -> None:
     bridge = Bridge(lambda environ, start_response: [], Pool(), LegacyConfig())
     assert isinstance(asyncio.run(call(bridge, make_scope())).error, LifespanError)
     assert isinstance(asyncio.run(call(bridge, {"type": "lifespan"})).error, GatewayError)
+
+
+@pytest.mark.parametrize(
+    ("headers", "chunks", "steps"),
+    [
+        ([("Content-Length", "3")], (b"one", b"two"), 1),
+        ([("Content-Length", "6")], (b"one", b"", b"two", b"", b""), 3),
+        ([("Content-Length", "3")], (b"one", RuntimeError("after the end")), 1),
+        ([("Content-Length", "0")], (b"", b"x"), 2),
+        ([], (b"one", b"two"), 2),
+    ],
+)
+def test_nothing_is_asked_of_an_answer_that_is_complete(
+    run: Run, headers: list[tuple[str, str]], chunks: tuple[Any, ...], steps: int
+) -> None:
+    """PEP 3333, "Handling the Content-Length Header": stop iterating when enough has been sent."""
+    taken: list[Any] = []
+
+    def answer() -> Iterator[bytes]:
+        for chunk in chunks:
+            taken.append(chunk)
+            if isinstance(chunk, Exception):
+                raise chunk
+            yield chunk
+
+    iterable = Closing()
+    iterable.chunks = answer()
+
+    def app(environ: Any, start_response: Any) -> Closing:
+        start_response("200 OK", headers)
+        return iterable
+
+    found = run(app)
+    assert (found.status, found.error, iterable.closed) == (200, None, 1)
+    assert len(taken) == steps
