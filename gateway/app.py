@@ -235,17 +235,20 @@ class Gateway:
         await receive()
         nested = NestedLifespan(self._native, dict(scope)) if self._native is not None else None
         failure = await nested.start() if nested is not None else None
+        raised = nested.error if nested is not None and failure is not None else None
         if failure is None:
             try:
                 # It builds once more: routes may have been added since the Gateway was made.
                 await self.control.start()
             except GatewayError as error:
-                failure = str(error)
+                failure, raised = str(error), error
                 await self.control.stop()
                 if nested is not None:
                     await nested.stop()
         if failure is not None:
             await send({"type": "lifespan.startup.failed", "message": failure})
+            if raised is not None:
+                raise raised  # as Starlette does; a server that was told doesn't log it again
             return
         async with self._running():
             self._pages.phase = Phase.READY
@@ -255,8 +258,10 @@ class Gateway:
             await receive()
             self._pages.phase = Phase.DRAINING
         failure = await nested.stop() if nested is not None else None
-        if failure is not None:
+        if nested is not None and failure is not None:
             await send({"type": "lifespan.shutdown.failed", "message": failure})
+            if nested.error is not None:
+                raise nested.error
         else:
             await send({"type": "lifespan.shutdown.complete"})
 
