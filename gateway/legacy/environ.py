@@ -65,6 +65,7 @@ class EnvironBuilder:
         self._template: dict[str, Any] = {
             "SCRIPT_NAME": "",
             "SERVER_SOFTWARE": "gateway",
+            "REMOTE_ADDR": "",  # of a Unix socket, as gunicorn has it
             "wsgi.version": (1, 0),
             "wsgi.multithread": True,
             "wsgi.multiprocess": True,

@@ -199,3 +199,10 @@ def test_requests_share_nothing_of_the_template() -> None:
     builder = EnvironBuilder()
     builder.build(make_scope())["HTTP_LEAK"] = "x"
     assert "HTTP_LEAK" not in builder.build(make_scope())
+
+
+@pytest.mark.parametrize("client", [None, ("", 0)])
+def test_a_unix_socket_has_an_empty_remote_address(client: Any) -> None:
+    """As under gunicorn: many apps read `environ["REMOTE_ADDR"]`."""
+    environ = EnvironBuilder().build(make_scope(client=client))
+    assert environ["REMOTE_ADDR"] == ""
