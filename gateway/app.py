@@ -32,6 +32,7 @@ from gateway.flask.reached import noting
 from gateway.flask.side import FlaskSide
 from gateway.guardrail import Guardrail
 from gateway.held import Held
+from gateway.http10 import unchunked
 from gateway.importing import import_app, import_callable
 from gateway.inventory import route_path
 from gateway.legacy import Bridge, Pool
@@ -217,6 +218,8 @@ class Gateway:
             if b"://" in raw:
                 raw = b"/" + raw.partition(b"://")[2].partition(b"/")[2]
             scope = {**scope, "path": path, "raw_path": raw}
+        if scope.get("http_version") == "1.0":
+            send = unchunked(scope, send)
         # The cheap test first: it is paid by every request.
         if self._prefix in path:
             path = route_path(scope)

@@ -100,7 +100,7 @@ class Bridge:
                 raise too_large(config)
             if environ_extra is not None:
                 environ.update(environ_extra)
-            call = Call(self.app, environ, bell, self.spooled)
+            call = Call(self.app, environ, bell)
             if (body or config.body) == "stream":
                 call.feed = BodyFeed(receive, config, declared)
                 call.input = StreamedInput(call.feed, loop)

@@ -24,19 +24,19 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, cast
 
 from gateway.exceptions import AnswerAbortedError, Handover, RequestRefused
-from gateway.legacy.body import BLOCK_BYTES, FeedReader, Spool, SpooledBody
+from gateway.legacy.body import FeedReader, SpooledBody
 from gateway.legacy.headers import encode_headers
 from gateway.legacy.refusals import ClientLeftError
 from gateway.legacy.standin import LoopBody, StandIn
 from gateway.logs import logger_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from a2wsgi.wsgi_typing import Environ, ExceptionInfo, WriteCallable, WSGIApp
     from starlette.types import ASGIApp, Receive, Scope
 
-    from gateway.legacy.body import BodyFeed, SpoolBudget, StreamedInput
+    from gateway.legacy.body import BodyFeed, StreamedInput
     from gateway.legacy.pool import Doorbell
     from gateway.legacy.standin import Answer
 
@@ -68,17 +68,14 @@ class Call:
         "_app",
         "_bell",
         "_bodiless",
-        "_budget",
         "_context",
         "_held",
-        "_holding",
         "_left",
         "_lock",
         "_parts",
         "_readers",
         "_room",
         "_status",
-        "_stored",
         "_waiting",
         "abandoned",
         "body",
@@ -101,7 +98,6 @@ class Call:
         app: WSGIApp,
         environ: dict[str, Any],
         bell: Doorbell,
-        budget: SpoolBudget,
     ) -> None:
         self.environ = environ
         self.sent: Mapping[str, Any] = {}
@@ -120,7 +116,6 @@ class Call:
         self.waiter: asyncio.Future[None] = bell.loop.create_future()
         self._app = app
         self._bell = bell
-        self._budget = budget
         self._context = copy_context()
         self._lock = threading.Lock()
         self._waiting = True
@@ -130,8 +125,6 @@ class Call:
         self._status = 0  # what start_response was told; `status` is what goes out
         self._left: int | None = None  # bytes that Content-Length still promises
         self._bodiless = False
-        self._holding = False  # the whole answer is kept back to learn its length
-        self._stored: Spool | None = None
         self._readers = 1  # of the body
 
     # The worker's side.
@@ -148,8 +141,6 @@ class Call:
             self._fail(error)
         finally:
             self.environ.pop(CALL_KEY, None)  # no cycle
-            if self._stored is not None:
-                self._stored.close()
             if self.stand_in is not None and self.rest is None:
                 # Whatever became of its answer, it must not wait for someone to take it.
                 self._bell.ring(self.stand_in.abandon)
@@ -224,7 +215,7 @@ class Call:
 
     def _leaves(self, rest: LoopBody) -> bool:
         """Let the loop send `rest` by itself, if nothing has to be done to it on the way."""
-        if self.status or self._holding or self.environ["SERVER_PROTOCOL"] == "HTTP/1.0":
+        if self.status:
             return False
         self._commit()
         if self._bodiless:
@@ -279,12 +270,9 @@ class Call:
         if self.feed is not None and self.feed.refusal is not None:
             raise self.feed.refusal
         self.status = self._status
-        if self._left is not None:
-            # None in a 204 (RFC 9110, section 8.6), and servers would wait for a 304's bytes.
-            if self.status not in _NO_LENGTH:
-                self.headers.append((b"content-length", b"%d" % self._left))
-        elif not self._bodiless and self.environ["SERVER_PROTOCOL"] == "HTTP/1.0":
-            self._holding = not _is_event_stream(self.headers)
+        # None in a 204 (RFC 9110, section 8.6), and servers would wait for a 304's bytes.
+        if self._left is not None and self.status not in _NO_LENGTH:
+            self.headers.append((b"content-length", b"%d" % self._left))
 
     def _put(self, chunk: bytes) -> bool:
         """Hand on one non-empty chunk; False when the answer wants no more of them."""
@@ -296,9 +284,6 @@ class Call:
             if not self._bodiless:
                 logger.warning("the app gave more bytes than its Content-Length; cut off")
             return False
-        if self._holding:
-            self._store(chunk)
-            return True
         left = self._left
         if left is None:
             self._hand_over(chunk)
@@ -315,37 +300,11 @@ class Call:
             return
         if not self.status:
             self._commit()
-        if self._holding:
-            self._send_stored()
-        elif self._left and not self._bodiless:
+        if self._left and not self._bodiless:
             message = f"the app ended {self._left} bytes before its Content-Length"
             raise AnswerAbortedError(message)
         if not self.finished:
             self._hand_over(b"", last=True)
-
-    def _store(self, chunk: bytes) -> None:
-        """Keep a chunk for an HTTP/1.0 client, who knows no chunked coding (RFC 9112, 7.1)."""
-        self._held += len(chunk)
-        if self._stored is None and self._held <= HELD_BYTES:
-            self._parts.append(chunk)
-            return
-        if self.abandoned:
-            raise ClientLeftError
-        if self._stored is None:
-            self._stored = Spool(self._budget)
-            self._stored.write(b"".join(self._parts))
-            self._parts = []
-        self._stored.write(chunk)
-
-    def _send_stored(self) -> None:
-        self._holding = False
-        self.headers.append((b"content-length", b"%d" % self._held))
-        stored = self._stored
-        if stored is not None:
-            stored.rewind()
-            self._held = 0
-            while block := stored.file.read(BLOCK_BYTES):
-                self._hand_over(block)
 
     def _hand_over(self, chunk: bytes, *, last: bool = False) -> None:
         """Give bytes to the loop's task, and wait while it holds enough of them."""
@@ -462,10 +421,3 @@ def _status_code(status: object) -> int:
     if len(_codes) < MAX_CACHED_STATUSES:
         _codes[status] = int(code)
     return int(code)
-
-
-def _is_event_stream(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    return any(
-        name == b"content-type" and value.startswith(b"text/event-stream")
-        for name, value in headers
-    )

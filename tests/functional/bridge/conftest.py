@@ -16,6 +16,7 @@ import pytest
 import uvicorn
 
 from gateway.config import LegacyConfig
+from gateway.http10 import unchunked
 from gateway.legacy import Bridge, Pool
 
 if TYPE_CHECKING:
@@ -105,6 +106,8 @@ def serve(request: pytest.FixtureRequest) -> Serve:
 
         async def asgi(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != "lifespan":
+                if scope["http_version"] == "1.0":
+                    send = unchunked(scope, send)  # as the Gateway does
                 await inner(scope, receive, send)
                 return
             await receive()
