@@ -1211,7 +1211,8 @@ def test_an_undo_that_does_not_undo_refuses_the_start(
                     lambda: asyncio.sleep(0, {"type": "lifespan.startup"}), said.put)
         )  # fmt: skip
         found: dict[str, Any] = await said.get()
-        await asked
+        with pytest.raises(ConfigError, match="writes-last"):
+            await asked
         return found
 
     found = asyncio.run(start())
