@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache, wraps
 from operator import is_
+from types import new_class
 from typing import TYPE_CHECKING, Any
 
 from flask import appcontext_pushed, request_started
@@ -73,7 +74,8 @@ def watch(app: Flask, request: Request) -> str | None:
     state = vars(request)
     if _NOTED in state:
         return None
-    watching = _watching(type(request))
+    kind: Any = type(request)
+    watching = _watching(kind)
     if watching is None:
         return "__class__"
     if not state.keys() <= watching.usual or _somebody_came_before(app):
@@ -103,7 +105,7 @@ def replaced(request: Request) -> str | None:
 
 
 @cache
-def _watching(kind: type[Request]) -> _Watching | None:
+def _watching(kind: type[Any]) -> _Watching | None:
     """Make the class that notes; None where `kind` can't have a subclass."""
     found = {
         name: value
@@ -120,7 +122,9 @@ def _watching(kind: type[Request]) -> _Watching | None:
         members[name] = _noting_kept(getattr(kind, name), kept)
     members |= {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
     try:
-        noting: type[Request] = type(kind)(kind.__name__, (kind,), members)
+        noting: type[Request] = new_class(
+            kind.__name__, (kind,), exec_body=lambda n: n.update(members)
+        )
         made = vars(kind({"REQUEST_METHOD": "GET"}, populate_request=False))
     except Exception:  # noqa: BLE001 - a class of the app's own: it may refuse what it likes
         return None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from fastapi import FastAPI, Request
 from flask import Flask, request, request_started
+from flask import Request as FlaskRequest
 from flask.sessions import SecureCookieSessionInterface
 from werkzeug.datastructures import Authorization, Headers, ImmutableMultiDict, MultiDict
 
@@ -35,7 +36,7 @@ def form_after_reading() -> None:
 
 
 def form_in_the_dict() -> None:
-    vars(request._get_current_object())["form"] = CLEAN  # type: ignore[attr-defined]
+    request._get_current_object().__dict__["form"] = CLEAN  # type: ignore[attr-defined]
 
 
 def values() -> None:
@@ -59,7 +60,7 @@ def cookies() -> None:
 
 
 def headers() -> None:
-    request.headers = Headers({"X-Token": "t", "X-Role": "user"})  # type: ignore[assignment]
+    request.headers = Headers({"X-Token": "t", "X-Role": "user"})
 
 
 def data() -> None:
@@ -80,7 +81,7 @@ def stream() -> None:
 
 
 def get_json() -> None:
-    request.get_json = lambda *_, **__: {"role": "user"}  # type: ignore[method-assign,assignment]
+    request.get_json = lambda *_, **__: {"role": "user"}  # type: ignore[method-assign]
 
 
 def cached_json() -> None:
@@ -197,17 +198,20 @@ def test_what_hooks_only_read_or_add_keeps_native_in_place(
     assert seen.ran == [body.decode(), ""]
 
 
+class MutableRequest(FlaskRequest):
+    parameter_storage_class = MultiDict  # type: ignore[assignment]
+
+
 class Mutable(Flask):
-    class request_class(Flask.request_class):  # noqa: N801
-        parameter_storage_class = MultiDict  # type: ignore[assignment]
+    request_class = MutableRequest
 
 
 def changes_args() -> None:
-    request.args["role"] = "user"  # type: ignore[index]
+    request.args["role"] = "user"
 
 
 def changes_form() -> None:
-    request.form["role"] = "user"  # type: ignore[index]
+    request.form["role"] = "user"
 
 
 @pytest.mark.parametrize("hook", [changes_args, changes_form])
