@@ -30,6 +30,7 @@ from werkzeug.routing import RequestRedirect
 
 from gateway.cutover import NOBODY, Caller, Decision, decide
 from gateway.exceptions import Handover, Strayed, UseLegacy
+from gateway.flask.patched import other_dispatch
 from gateway.flask.reached import note_view
 from gateway.flask.responses import flask_response, is_host
 from gateway.flask.seen import (
@@ -246,7 +247,7 @@ class Passport:
         if self._redirects_nowhere():
             self.decision = Decision(Backend.LEGACY, Reason.NEITHER)
             return None
-        reason = self._against_arguments()
+        reason = self._against_arguments(app)
         if reason is None:
             scope = with_headers(self.scope, call.sent, request.environ)
             try:
@@ -293,8 +294,11 @@ class Passport:
             return False
         return not is_host((header(self.scope, b"host") or b"").decode("latin-1"))
 
-    def _against_arguments(self) -> str | None:
-        """Say why the handler can't be called with what the view would be called with."""
+    def _against_arguments(self, app: Flask) -> str | None:
+        """Say why the handler can't be called as, and with what, the view would be called."""
+        other = other_dispatch(type(app))
+        if other is not None:
+            return f"{other} has replaced Flask.dispatch_request"
         if self._early is not None:
             return f"something has replaced request.{self._early} before Flask's first hook"
         other = replaced(_current())
@@ -374,7 +378,7 @@ def install(app: Flask) -> None:
 
 
 def _wrap(app: Flask, name: str, wrapper: Callable[..., Any]) -> None:
-    original: Method = getattr(app, name)
+    original: Method = vars(app).get(name) or _of_class(app, name)
 
     # Flask 3.2 puts its context first, so that only the last argument is known.
     def wrapped(*args: Any) -> Any:
@@ -384,6 +388,15 @@ def _wrap(app: Flask, name: str, wrapper: Callable[..., Any]) -> None:
         return wrapper(app, original, passport, *args)
 
     setattr(app, name, wrapped)
+
+
+def _of_class(app: Flask, name: str) -> Method:
+    """Return the app's method, whatever the class has under that name by then."""
+
+    def method(*args: Any) -> Any:
+        return getattr(type(app), name)(app, *args)
+
+    return method
 
 
 def _note_view(app: Flask) -> None:

@@ -11,6 +11,7 @@ from flask.sessions import SecureCookieSessionInterface
 from gateway.flask import inside, sessions
 from gateway.flask.borrowed import FLASK_KEY
 from gateway.flask.mirroring import quieten
+from gateway.flask.patched import is_patched, other_dispatch
 from gateway.routing import Coverage
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ class FlaskSide:
 
     def surrounds(self, match: Match, scope: Scope) -> bool:
         """Tell whether Flask does anything around this route's view: hooks, middleware, session."""
-        if self._always or "wsgi_app" in vars(self.app) or _listened_to(self.app):
+        if self._always or "wsgi_app" in vars(self.app) or _listened_to(self.app) or is_patched():
             return True
         # Flask looks at its hooks for each request, so that one added by now counts.
         names = _scopes(str(getattr(match.read.ref, "endpoint", "")))
@@ -196,6 +197,9 @@ def _overrides(app: Flask) -> bool:
 def _refusal(app: Flask) -> str | None:
     for name in _REPLACED:
         owner = next((cls for cls in type(app).__mro__ if name in vars(cls)), Flask)
+        other = other_dispatch(type(app)) if name == "dispatch_request" else None
+        if _is_flask(owner) and other is not None:
+            return f"{other} has replaced Flask.{name}"
         if not _is_flask(owner) or (name in vars(app) and not inside.is_installed(app)):
             who = f"{owner.__module__}.{owner.__qualname__}" if not _is_flask(owner) else "the app"
             return f"{who} has a {name} of its own"
