@@ -28,8 +28,9 @@ def with_headers(scope: Scope, sent: Mapping[str, Any], environ: Mapping[str, An
 
     `sent` is the environ as it was made of the request.
     """
-    changed = {key for key, value in sent.items() if environ.get(key) is not value}
-    changed |= environ.keys() - sent.keys()
+    changed = environ.keys() - sent.keys()
+    if not sent.items() <= environ.items():
+        changed |= sent.keys()
     changed = {key for key in changed if _is_header(key) and environ.get(key) != sent.get(key)}
     if not changed:
         return scope
