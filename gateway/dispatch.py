@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,7 +14,7 @@ from starlette.responses import PlainTextResponse
 from gateway.auth import handshake
 from gateway.cutover import NOBODY, Caller, Decision, decide
 from gateway.exceptions import AnswerAbortedError, Handover, RequestRefused, Strayed, UseLegacy
-from gateway.failover import Empty, KeptBody, attempt
+from gateway.failover import KeptBody, attempt
 from gateway.flask.inside import ENVIRON_KEY, Passport, RetiredRoute
 from gateway.inventory import route_path
 from gateway.logs import logger_for
@@ -286,22 +285,11 @@ class Dispatcher:
         match, scope, receive = request.match, request.shown, request.receive
         failover = match.route.failover if match.route is not None else None
         safe = scope["method"] in SAFE
-        if failover is None and safe:
-            try:
-                await self._native(match, scope, receive, answer)
-            except UseLegacy:
-                if request.forced is not None:
-                    raise
-                request.receive = Empty(receive)
-                await self._go_over(request, decision, Reason.USE_LEGACY)
-            return
         memory = request.snapshot.config.legacy.spool_memory
         kept = KeptBody(receive, memory, self.legacy.spooled)
         try:
             reason = Reason.USE_LEGACY
-            # A mirror that asks for the other side has nothing to be compared with.
-            handed_over = () if request.forced is not None else (UseLegacy,)
-            with contextlib.suppress(*handed_over):
+            try:
                 if failover is None or not (safe or failover.unsafe):
                     await self._native(match, scope, kept, answer)
                     return
@@ -312,6 +300,9 @@ class Dispatcher:
                 path = path_without_secrets(scope["path"])
                 logger.warning("%s %s: %s", scope["method"], path, failure.what)
                 reason = Reason.FAILOVER
+            except UseLegacy:
+                if request.forced is not None:
+                    raise  # a mirror that asks for the other side has nothing to be compared with
             request.receive = kept.again()
             await self._go_over(request, decision, reason)
         except RequestRefused as refused:

@@ -219,18 +219,3 @@ class _Again:
             "body": data,
             "more_body": not (self._over and self._complete),
         }
-
-
-class Empty:
-    """A `receive` that begins with the end of a body that isn't there."""
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._told = False
-
-    async def __call__(self) -> Message:
-        """Tell that the body is over, then ask the server."""
-        if self._told:
-            return await self._receive()
-        self._told = True
-        return {"type": "http.request", "body": b"", "more_body": False}

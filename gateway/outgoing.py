@@ -34,7 +34,7 @@ def adding(
 
     async def answer(message: Message) -> None:
         if message["type"] == "http.response.start":
-            headers = [*message["headers"], *added]
+            headers = [*message.get("headers", ()), *added]
             if snapshot.config.served_by:
                 headers.append((b"x-served-by", _server(decision, passport)))
             if widen:

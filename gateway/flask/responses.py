@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from flask import Response  # noqa: TC002 - a key at run time
 from werkzeug.datastructures import Headers
 from werkzeug.urls import iri_to_uri
 
@@ -14,27 +14,33 @@ from gateway.legacy import LoopBody
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from gateway.legacy import Answer
+    from flask import Response
 
+    from gateway.legacy import Answer
 
 #: Headers that Werkzeug reads as URLs.
 _URLS = ("location", "content-location")
-_streamed_classes: dict[type[Response], type[Response]] = {}
 
 
 def flask_response(base: type[Response], answer: Answer) -> Response:
-    """Return `answer` as a response of the app's own class, its headers as native sent them."""
-    if isinstance(answer.body, bytes):
-        response = base(answer.body or (), answer.status)
-    else:
-        streamed = _streamed_classes.get(base)
-        if streamed is None:
-            streamed = _streamed_classes[base] = _streamed(base)
-        response = streamed(answer.body, answer.status)
+    """Return `answer` as a response of the app's own class, its headers as native sent them.
+
+    It is made as Flask makes one of what a view returns (`Flask.make_response`), so that whatever
+    the class adds by itself is there.
+    """
+    kind: Any = base
+    body = answer.body or ()
+    if not isinstance(answer.body, bytes):
+        kind = _streamed(kind)
     headers = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in answer.headers]
-    response.headers = Headers(headers)
-    if not all(_is_uri(response.headers.get(name, "")) for name in _URLS):
-        response.__class__ = _as_sent(type(response))
+    response: Response = kind(body, status=answer.status, headers=Headers(headers))
+    if not any(name == b"content-type" for name, _ in answer.headers):
+        response.headers.remove("Content-Type")
+    for name in _URLS:
+        url = response.headers.get(name)
+        if url and not _is_uri(url):
+            response.__class__ = _as_sent(kind)
+            break
     return response
 
 
@@ -57,6 +63,7 @@ def _is_uri(text: str) -> bool:
     return True
 
 
+@cache
 def _as_sent(base: type[Response]) -> type[Response]:
     """Return a class of responses whose URLs are sent as native has written them."""
 
@@ -76,6 +83,7 @@ def _as_sent(base: type[Response]) -> type[Response]:
     return AsSent
 
 
+@cache
 def _streamed(base: type[Response]) -> type[Response]:
     """Return the app's response class, for a body that the event loop can send by itself."""
 

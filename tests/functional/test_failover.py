@@ -60,6 +60,7 @@ class Shop:
             "hangs-def",
             "breaks-late",
             "asks",
+            "asks-def",
             "good",
             "flaky",
         )
@@ -264,8 +265,18 @@ def test_use_legacy_hands_over_any_method_with_the_same_body(
         pieces = iter([b"b" * (size // 2), b"b" * (size - size // 2)])
         assert client.post("/asks", content=pieces).text.startswith(f"legacy g {size}")
         assert client.get("/asks").text == "legacy g 0 "
+        asked = client.request("GET", "/asks", content=b"b" * size)
+        assert asked.text == f"legacy g {size} {'b' * min(9, size)}", "a GET may have a body, too"
+        assert client.request("HEAD", "/asks", content=b"b" * size).status_code == 200
     assert {each.decision.reason.value for each in seen} == {"use_legacy"}
-    assert shop.log.count("before") == shop.log.count("teardown") == 4
+    assert shop.log.count("before") == shop.log.count("teardown") == 6
+
+
+@pytest.mark.parametrize("hooks", HOOKS)
+def test_use_legacy_hands_over_a_body_that_nobody_has_read(hooks: str) -> None:
+    with running(Shop(), hooks) as client:
+        answer = client.request("GET", "/asks-def", content=b"whole body")
+    assert answer.text == "legacy g 10 whole bod"
 
 
 @pytest.mark.parametrize("hooks", HOOKS)
