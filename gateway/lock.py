@@ -93,14 +93,29 @@ def read_lock(path: Path) -> tuple[tuple[int, str], ...]:
     )
 
 
+def _missing(loaded: Loaded, path: Path) -> Iterator[Problem]:
+    if "lock" in loaded.config.model_fields_set:
+        yield loaded.source.problem(
+            "lock-missing", ("lock",), f"there is no {path.name}", "write it: gateway lock"
+        )
+        return
+    accepting = [n for n, rule in enumerate(loaded.config.routes) if rule.accept]
+    if accepting and loaded.file is not None:  # there is no command that locks a mapping
+        yield loaded.source.problem(
+            "lock-missing",
+            ("routes", accepting[0], "accept"),
+            f"there is no {path.name} that says for which routes this was written, so that it "
+            "holds for every route that the rule will ever match",
+            f"run: gateway lock {loaded.file.name}, and commit what it writes",
+            warning=True,
+        )
+
+
 def verify_lock(loaded: Loaded, table: RouteTable) -> Iterable[Problem]:
     """Compare the lock with the apps: what vanished is an error, what is new a warning."""
     path = lock_path(loaded)
     if not path.exists():
-        if "lock" in loaded.config.model_fields_set:
-            yield loaded.source.problem(
-                "lock-missing", ("lock",), f"there is no {path.name}", "write it: gateway lock"
-            )
+        yield from _missing(loaded, path)
         return
     try:
         locked = read_lock(path)

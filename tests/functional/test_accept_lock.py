@@ -10,6 +10,7 @@ from flask import Blueprint, Flask, request
 from gateway import Gateway
 from gateway.loading import load
 from gateway.lock import lock_path, write_lock
+from tests.functional.test_auth_report import gateway as run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,3 +94,42 @@ def test_a_lock_that_cannot_be_read_accepts_nothing(tmp_path: Path) -> None:
     lock_path(loaded).write_bytes(b"\xff\xfe")
     relaxed = Gateway(app_with(FIRST), twin(), config, verify_lock=False)
     assert relaxed.snapshots.current.refused
+
+
+def test_a_lock_that_is_missing_is_told_with_the_command_that_writes_it(tmp_path: Path) -> None:
+    """Without one a rule accepts whatever route it will ever match."""
+    config = tmp_path / "gateway.yaml"
+    config.write_text(CONFIG)
+    gateway = Gateway(app_with(FIRST), twin(), config)
+    told = [each for each in gateway.snapshots.current.warnings if each.code == "lock-missing"]
+    assert [each.next for each in told] == [
+        "run: gateway lock gateway.yaml, and commit what it writes"
+    ]
+    assert ":7: warning: routes[0].accept: there is no routes.lock" in str(told[0])
+    write_lock(load(config), gateway.table)
+    again = Gateway(app_with(FIRST), twin(), config)
+    assert "lock-missing" not in {each.code for each in again.snapshots.current.warnings}
+
+
+def test_a_config_that_accepts_nothing_needs_no_lock(tmp_path: Path) -> None:
+    config = tmp_path / "gateway.yaml"
+    config.write_text(CONFIG.partition("    accept:")[0])
+    gateway = Gateway(app_with(FIRST), twin(), config)
+    assert "lock-missing" not in {each.code for each in gateway.snapshots.current.warnings}
+
+
+def test_the_command_says_so_too(tmp_path: Path) -> None:
+    (tmp_path / "live_apps.py").write_text(
+        "from fastapi import FastAPI\nfrom flask import Flask\n"
+        "flask, native = Flask('legacy'), FastAPI()\n"
+        "flask.add_url_rule('/users/<int:name>', 'users.one', lambda name: str(name))\n"
+    )
+    config = tmp_path / "gateway.yaml"
+    text = CONFIG.replace("blueprint: users", "prefix: /users").replace(": native", ": legacy")
+    apps = "legacy: {app: 'live_apps:flask'}\nnative: {app: 'live_apps:native'}\n"
+    config.write_text(apps + text)
+    checked = run(tmp_path, "check", "gateway.yaml")
+    assert "there is no routes.lock" in checked.stdout + checked.stderr
+    assert run(tmp_path, "lock", "gateway.yaml").returncode == 0
+    checked = run(tmp_path, "check", "gateway.yaml")
+    assert "there is no routes.lock" not in checked.stdout + checked.stderr

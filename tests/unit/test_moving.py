@@ -224,7 +224,8 @@ def test_an_accept_holds_for_the_routes_that_it_was_written_for(tmp_path: Path) 
 def test_an_accept_of_what_is_not_there_is_told(tmp_path: Path) -> None:
     file = written(tmp_path, CONFIG.replace("path: /unclear", "path: /plain"))
     gateway = Gateway(legacy(), twin(), file)
-    assert [p.code for p in gateway.snapshots.current.warnings] == ["accept-unused"]
+    found = [p.code for p in gateway.snapshots.current.warnings]
+    assert found == ["accept-unused", "lock-missing"]
 
 
 @pytest.mark.parametrize("code", ["auth-missing", "opened", "hooks-skipped", "nonsense"])
