@@ -149,7 +149,8 @@ class Passport:
         """Refuse a request made of this one's environ where the shared guard has not run for it."""
         scope, faithful = _as_flask_sees_it(self.scope)
         answer = _read() if faithful else _REFUSED
-        if not self._may_enter(self.table.interpret(answer, scope, request.path), self.scope):
+        match = self.table.interpret(answer, scope, request.path)
+        if not self._may_enter(match, self.scope, scope):
             abort(403)
 
     def hold(self) -> None:
@@ -174,7 +175,7 @@ class Passport:
             raise Strayed(f"{request.method} {path_without_secrets(request.path)}")
         native = self.decision.backend is Backend.NATIVE
         match = self.table.interpret(answer, self.scope, request.path)
-        if not self._may_enter(match, sent):
+        if not self._may_enter(match, sent, self.scope):
             abort(403)
         if native and match.route is not None and match.route is self.match.route:
             self.match = match
@@ -203,23 +204,30 @@ class Passport:
         self.match = match
         self.decision = Decision(Backend.NATIVE, Reason.RETIRED, mint=self.decision.mint)
 
-    def _may_enter(self, match: Match, sent: Scope) -> bool:
+    def _may_enter(self, match: Match, sent: Scope, now: Scope) -> bool:
         """Tell whether the shared guard has let the caller in here: it may have run elsewhere.
 
         It has, where it was this rule's, on this very path, and the caller has the scopes.
         """
         route, guarded = match.route, self.guarded
-        if route is None or route.auth != "shared":
+        auth = route.auth if route is not None else self.table.default_auth
+        if auth != "shared" or (route is None and match.read.outcome != "rule"):
             return True
-        ran = guarded is not None and guarded.rule is route.rule and guarded.label == route.label
+        if route is None:  # a view that was added at run time: the guard runs by default
+            ran, requires = self.match.route is None and not self.match.preflight, frozenset[str]()
+        else:
+            ran = (
+                guarded is not None and guarded.rule is route.rule and guarded.label == route.label
+            )
+            requires = route.requires
         scopes = self.principal.scopes if self.principal is not None else frozenset[str]()
-        if ran and route_path(sent) == route_path(self.scope) and route.requires <= scopes:
+        if ran and route_path(sent) == route_path(now) and requires <= scopes:
             return True
         logger.warning(
             "%s %s: middleware inside legacy turned it into %s, which the shared guard protects",
             sent["method"],
             path_without_secrets(sent["path"]),
-            route.id,
+            route.id if route is not None else path_without_secrets(now["path"]),
         )
         return False
 
