@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import ConfigDict, Field
 
 from gateway.overrides import Moment, shape_of
+from gateway.templates import parse_any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from gateway.inventory import LegacyRoutes
     from gateway.routing import Route, RouteTable
 
 #: A new release must be compared so often, and both sides must have refused somebody, to end one.
@@ -106,6 +108,16 @@ def blocked(blocks: Iterable[Block], table: RouteTable) -> dict[str, Block]:
         if block is not None:
             found[route.id] = block
     return found
+
+
+def shapes_of(
+    blocks: Iterable[Block], legacy: LegacyRoutes
+) -> frozenset[tuple[str, tuple[str, ...]]]:
+    """Return method and path's shape of what is blocked, before there is a table."""
+    named = (each.route.partition(" ") for each in blocks if each.stands)
+    return frozenset(
+        (method, parse_any(path, legacy.open_converters).segments) for method, _, path in named
+    )
 
 
 def together(blocks: Iterable[Block], more: Iterable[Block]) -> tuple[Block, ...]:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
     from starlette.types import ASGIApp
 
+    from gateway.blocks import Block
     from gateway.config import WritesConfig
     from gateway.exceptions import Problem
     from gateway.flask.side import FlaskSide
@@ -89,8 +90,9 @@ class Builder:
             refused = self._flask.refusal
         self._handlers.adopt(native, self._guard, _named_modules(loaded))
         today = datetime.fromtimestamp(now, UTC).date()
+        evidence = self._evidence(loaded, legacy)
         compile_ = partial(
-            self._compiled, loaded, legacy, native, today, refused, self._evidence(loaded, legacy)
+            self._compiled, loaded, legacy, native, today, refused, evidence, held.blocks
         )
         compiled = compile_({})
         policy, unset = _policy(loaded)
@@ -151,10 +153,19 @@ class Builder:
         today: date,
         refused: str | None,
         evidence: Evidence,
+        blocks: tuple[Block, ...],
         overrides: Mapping[str, Override],
     ) -> Compiled:
         return compile_table(
-            loaded.config, loaded.source, legacy, native, today, refused, overrides, evidence
+            loaded.config,
+            loaded.source,
+            legacy,
+            native,
+            today,
+            refused,
+            overrides,
+            evidence,
+            blocks,
         )
 
     def _evidence(self, loaded: Loaded, legacy: LegacyRoutes) -> Evidence:

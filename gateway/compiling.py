@@ -6,6 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from gateway.blocks import AUTHOR, shapes_of
 from gateway.checks import Claims, Findings, find_problems
 from gateway.config import CircuitConfig, RuleConfig
 from gateway.inventory import LegacyAnswer
@@ -34,9 +35,10 @@ from gateway.routing import (
 from gateway.templates import Template, parse_any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import date
 
+    from gateway.blocks import Block
     from gateway.config import Config, Cutover, DefaultsConfig, FailoverConfig, GuardrailConfig
     from gateway.exceptions import Problem
     from gateway.inventory import LegacyEndpoint, LegacyRoutes, NativeEndpoint, NativeRoutes
@@ -90,14 +92,16 @@ def compile_table(
     hooks_refused: str | None = None,
     overrides: Mapping[str, Override] = NO_OVERRIDES,
     evidence: Evidence = NO_EVIDENCE,
+    blocks: Iterable[Block] = (),
 ) -> Compiled:
     """Compile `config` against both apps; never raises for what a user can get wrong.
 
     `overrides` go by a route's id or a rule's, and hold as if the file said so.
     `hooks_refused` says why no native handler can run inside this legacy app's hooks; `evidence` is
-    what is known of who refuses whom.
+    what is known of who refuses whom. What `blocks` has is mirrored, though legacy serves it: so
+    the next release can prove itself.
     """
-    compiler = _Compiler(config, legacy, native, overrides, evidence)
+    compiler = _Compiler(config, legacy, native, overrides, evidence, blocks)
     table = compiler.run()
     findings = Findings(compiler.claims, compiler.collisions)
     problems = find_problems(config, source, table, findings, today, hooks_refused)
@@ -129,9 +133,11 @@ class _Compiler:
         native: NativeRoutes,
         overrides: Mapping[str, Override],
         evidence: Evidence,
+        blocks: Iterable[Block],
     ) -> None:
         self.config, self.overrides, self.evidence = config, overrides, evidence
         self.legacy, self.native = legacy, native
+        self.blocked = shapes_of(blocks, legacy)
         self.rules = tuple(
             make_rule(index, rule, legacy.open_converters)
             for index, rule in enumerate(config.routes)
@@ -333,6 +339,9 @@ class _Compiler:
         if coverage is Coverage.BOTH and cutover not in UNMOVED:
             failover, circuit = _precautions(said, defaults)
         sticky = (said.sticky if said is not None else None) or defaults.sticky
+        mirrored_as = cutover
+        if self.blocked and self._proves_itself(spot, said, override):
+            mirrored_as = "shadow"
         route = Route(
             method=spot.method,
             label=spot.template.label,
@@ -344,7 +353,7 @@ class _Compiler:
             overridden=override is not None and coverage is Coverage.BOTH,
             failover=failover,
             circuit=circuit,
-            mirroring=_mirroring(said, cutover, spot.method, coverage),
+            mirroring=_mirroring(said, mirrored_as, spot.method, coverage),
             guardrail=_guardrail(said, defaults) if coverage is Coverage.BOTH else None,
             wider=spot.wide is not None,
             elsewhere=view is None and spot.template.segments in self.places,
@@ -364,6 +373,17 @@ class _Compiler:
         if coverage is Coverage.ONLY_NATIVE and self._is_refused(route):
             return replace(route, cutover="legacy")
         return self._judged(route) if has_native else route
+
+    def _proves_itself(
+        self, spot: _Spot, said: RuleConfig | None, override: Override | None
+    ) -> bool:
+        """Tell whether a blocked route is mirrored: unless a person, or the file, says legacy."""
+        method = "GET" if spot.method == "HEAD" else spot.method
+        if (method, spot.template.segments) not in self.blocked:
+            return False
+        if override is not None and override.author != AUTHOR and override.cutover == "legacy":
+            return False
+        return (said.cutover if said is not None else self.config.defaults.cutover) != "legacy"
 
     def _is_refused(self, route: Route) -> bool:
         """Tell whether Flask answers 405 to a method that only native has, and goes on doing so."""
