@@ -24,7 +24,8 @@ from gateway.reading import MAX_DEPTH, NotYaml, parse, read_bytes
 Location = tuple[str | int, ...]
 
 _VERSION = re.compile("[0-9]{1,9}")
-DEFAULT_PATH = "config/gateway.yaml"
+#: Where a configuration is looked for, in order; the last one is named where none is there.
+DEFAULT_PATHS = ("gateway.yaml", "config/gateway.yaml")
 ENV_PREFIX = "GATEWAY_"
 #: A config's values, each alias with all that it stands for; ten thousand rules have half.
 _MAX_VALUES = 250_000
@@ -89,8 +90,10 @@ def dotted(location: Location) -> str:
 
 
 def default_path() -> Path:
-    """Return the file that a command without a path means: GATEWAY_CONFIG, else the default."""
-    return Path(os.environ.get("GATEWAY_CONFIG") or DEFAULT_PATH)
+    """Return the file that a command without a path means: GATEWAY_CONFIG, else a default."""
+    named = os.environ.get("GATEWAY_CONFIG")
+    found = [Path(each) for each in DEFAULT_PATHS]
+    return Path(named) if named else next((each for each in found if each.is_file()), found[-1])
 
 
 def load(

@@ -26,6 +26,8 @@ from gateway.cli.output import (
     chosen,
     duration,
     fail,
+    names_config,
+    one_config,
     out,
     print_json,
 )
@@ -72,7 +74,7 @@ def diffs(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[accept] [ROUTE]",
+            metavar="[accept] [ROUTE] [CONFIG]",
             help="A rule's name, 'GET /items/{id}', or a path for all its methods. After `accept`: "
             "the blocked route whose difference is meant.",
         ),
@@ -95,7 +97,10 @@ def diffs(
     Exit code 0: nothing differs unexpectedly; 1: something does; 2: it could not be told. With
     --since only what was sampled in that time counts.
     """
-    route, accepts = _words(words or [])
+    words = words or []
+    if words and names_config(words[-1]):
+        config = one_config(Path(words.pop()), config)
+    route, accepts = _words(words)
     if accepts:
         if html is not None or since is not None:
             fail("accept ends a block: --html and --since have no meaning with it")

@@ -24,6 +24,7 @@ from gateway.cli.output import (
     chosen,
     fail,
     local_time,
+    one_config,
     out,
     print_json,
     report,
@@ -71,12 +72,14 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: gateway lock --check")(lock)
 
 
-def check(config: ConfigArgument = None, json: JsonOption = False) -> None:
+def check(
+    file: ConfigArgument = None, config: ConfigOption = None, json: JsonOption = False
+) -> None:
     """Check the configuration against both apps; report every problem at once.
 
     The apps are imported, and their factories called; no request is sent, no view or handler runs.
     """
-    path = chosen(config)
+    path = chosen(one_config(file, config))
     try:
         problems = Gateway(config=path).snapshots.current.warnings
     except ConfigError as error:
@@ -101,11 +104,12 @@ def schema() -> None:
 
 
 def lock(
-    config: ConfigArgument = None,
+    file: ConfigArgument = None,
+    config: ConfigOption = None,
     check: Annotated[bool, typer.Option("--check", help="Only compare; write nothing.")] = False,
 ) -> None:
     """Write routes.lock, the committed list of both apps' routes, or compare with it."""
-    path = chosen(config)
+    path = chosen(one_config(file, config))
     loaded = load(path)
     gateway = Gateway(config=path, verify_lock=False)
     if not check:
@@ -191,7 +195,8 @@ UsageOption = Annotated[
 
 
 def routes(
-    config: ConfigArgument = None,
+    file: ConfigArgument = None,
+    config: ConfigOption = None,
     auth: AuthOption = False,
     wanted: FilterOption = "",
     usage: UsageOption = False,
@@ -200,10 +205,11 @@ def routes(
     json: JsonOption = False,
 ) -> None:
     """List every route of both apps: who has it, what governs it, who serves it and why."""
+    path = chosen(one_config(file, config))
     if usage:
-        _show_usage(place(url, None, chosen(config)).status(), json=json)
+        _show_usage(place(url, None, path).status(), json=json)
         return
-    gateway = Gateway(config=chosen(config))
+    gateway = Gateway(config=path)
     snapshot, store = _in_force(gateway, file_only=file_only)
     listed = [route for route in views.listed(snapshot) if fits(route, wanted)]
     if auth:
@@ -305,6 +311,7 @@ def _row(route: Route, snapshot: Snapshot) -> dict[str, str]:
 def match(
     method: Annotated[str, typer.Argument(help="HTTP method.")],
     path: Annotated[str, typer.Argument(help="Path, or a whole URL.")],
+    file: ConfigArgument = None,
     header: Annotated[
         list[str] | None, typer.Option("--header", "-H", help="A header, `Name: value`.")
     ] = None,
@@ -326,7 +333,7 @@ def match(
     request = _scope(method, path, header or [], ip)
     held = dict(each.partition("=")[::2] for each in session or [])
     caller = Caller(principal, frozenset(scope or ()), held)
-    gateway = Gateway(config=chosen(config))
+    gateway = Gateway(config=chosen(one_config(file, config)))
     snapshot, store = _in_force(gateway, file_only=file_only)
     found = snapshot.table.match(request)
     decision = decide(found, request, snapshot.policy, caller)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Annotated, get_args
+from pathlib import Path
+from typing import Annotated, get_args
 
 import typer
 from rich.live import Live
@@ -11,16 +12,20 @@ from rich.table import Table
 
 from gateway.changes import Wanted, way_out
 from gateway.cli.output import (
+    ConfigArgument,
     ConfigOption,
     JsonOption,
     RouteArgument,
     UrlOption,
+    apart,
     author,
     cell,
     chosen,
     duration,
     fail,
     local_time,
+    names_config,
+    one_config,
     out,
     print_json,
 )
@@ -29,9 +34,6 @@ from gateway.cli.remote import Place, place
 from gateway.cli.writing import write as write_file
 from gateway.config import Auth, Cutover
 from gateway.overrides import ALL, as_cutover, written
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why, for the audit trail.")]
 AllOption = Annotated[bool, typer.Option("--all", help="Every route: the kill switch.")]
@@ -69,7 +71,7 @@ def set_(
     words: Annotated[
         list[str],
         typer.Argument(
-            metavar="[ROUTE] CUTOVER",
+            metavar="[ROUTE] CUTOVER [CONFIG]",
             help=f"The route, and its cutover: {', '.join(get_args(Cutover))}.",
         ),
     ],
@@ -92,6 +94,8 @@ def set_(
     json: JsonOption = False,
 ) -> None:
     """Change a route's cutover while traffic flows; `set --all legacy` is the kill switch."""
+    if len(words) > 1 and names_config(words[-1]):
+        config = one_config(Path(words.pop()), config)
     route, cutover = _words(words, every=every)
     if auth is not None and (every or not write):
         fail("--auth is written into a rule of the file: name a ROUTE, and say --write")
@@ -117,6 +121,7 @@ def _words(words: list[str], *, every: bool) -> tuple[str | None, str]:
 
 def rollback(
     route: RouteArgument = None,
+    file: ConfigArgument = None,
     every: AllOption = False,
     reason: ReasonOption = "",
     write: WriteOption = False,
@@ -126,6 +131,7 @@ def rollback(
     json: JsonOption = False,
 ) -> None:
     """Put a route, or all, back on legacy; it stays there until `gateway clear`."""
+    route, config = apart(route, file, config)
     wanted = Wanted("rollback", _one(route, every=every), author=author(), reason=reason)
     if write:
         _only_live({"--if-match": if_match, "--url": url, "--reason": reason})
@@ -136,6 +142,7 @@ def rollback(
 
 def clear(
     route: RouteArgument = None,
+    file: ConfigArgument = None,
     every: AllOption = False,
     reason: ReasonOption = "",
     write: Annotated[bool, typer.Option("--write", hidden=True)] = False,
@@ -148,6 +155,7 @@ def clear(
 
     There is no --write: overrides aren't in the file, so that there is nothing to write.
     """
+    route, config = apart(route, file, config)
     if write:
         fail("clear has no --write: overrides aren't in the file; `gateway set --write` changes it")
     wanted = Wanted("clear", _one(route, every=every), author=author(), reason=reason)
@@ -224,12 +232,14 @@ def _revision(text: str | None) -> str | None:
 
 def status(
     route: RouteArgument = None,
+    file: ConfigArgument = None,
     watch: Annotated[bool, typer.Option("--watch", help="Keep it up to date.")] = False,
     url: UrlOption = None,
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
     """Show how each route does: cutover, share, rate, errors, durations of both sides."""
+    route, config = apart(route, file, config)
     if watch and json:
         fail("--watch draws: leave it out to get JSON")
     where = place(url, config, chosen(config))
@@ -251,6 +261,7 @@ def status(
 
 def audit(
     route: RouteArgument = None,
+    file: ConfigArgument = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many lines.")] = 20,
     url: UrlOption = None,
     config: ConfigOption = None,
@@ -260,6 +271,7 @@ def audit(
 
     A rule's changes are its routes', too: `audit ROUTE` tells both, whichever is named.
     """
+    route, config = apart(route, file, config)
     trail = place(url, config, chosen(config)).audit(limit, route)
     if json:
         print_json(trail)

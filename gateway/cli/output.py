@@ -65,13 +65,13 @@ RouteArgument = Annotated[
 ]
 ConfigArgument = Annotated[
     Path | None,
-    typer.Argument(help="The configuration. Default: GATEWAY_CONFIG, then config/gateway.yaml."),
+    typer.Argument(
+        metavar="[CONFIG]",
+        help="The configuration. Default: GATEWAY_CONFIG, then gateway.yaml, config/gateway.yaml.",
+    ),
 ]
 ConfigOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--config", help="The configuration. Default: GATEWAY_CONFIG, then config/gateway.yaml."
-    ),
+    Path | None, typer.Option("--config", help="The same as CONFIG, which may end the command.")
 ]
 UrlOption = Annotated[
     str | None,
@@ -89,6 +89,32 @@ def author() -> str:
         return shown(f"{getpass.getuser()}@{socket.gethostname()}")[:100]
     except (KeyError, OSError):
         return str(os.getuid())
+
+
+def one_config(file: Path | None, option: Path | None) -> Path | None:
+    """Return the configuration that is named, as CONFIG or by --config; None where none is."""
+    if file is not None and option is not None:
+        fail(f"the configuration is named twice: {file}, and --config {option}")
+    return file if file is not None else option
+
+
+def apart(
+    route: str | None, file: Path | None, option: Path | None
+) -> tuple[str | None, Path | None]:
+    """Tell ROUTE and CONFIG of a command apart, where either may be left out.
+
+    What ends in `.yaml` or `.yml` is a file, unless it is the path of a route.
+    """
+    if file is None and route is not None and names_config(route):
+        return None, one_config(Path(route), option)
+    return route, one_config(file, option)
+
+
+def names_config(word: str) -> bool:
+    """Tell whether a word names a configuration rather than a route."""
+    path = Path(word)
+    is_yaml = path.suffix in (".yaml", ".yml") and " " not in word
+    return is_yaml and (not word.startswith("/") or path.is_file())
 
 
 def chosen(config: Path | None) -> Path:

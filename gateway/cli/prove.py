@@ -17,9 +17,11 @@ from rich.progress import Progress, TextColumn
 from rich.table import Table
 
 from gateway.cli.output import (
+    ConfigArgument,
     ConfigOption,
     JsonOption,
     RouteArgument,
+    apart,
     cell,
     chosen,
     fail,
@@ -105,6 +107,7 @@ class _Run:
 
 def prove(
     route: RouteArgument = None,
+    file: ConfigArgument = None,
     cases: CasesOption = None,
     record: RecordOption = None,
     allow_host: HostOption = None,
@@ -126,6 +129,7 @@ def prove(
             f"prove sends requests that may write, to both apps: it runs only where {_VARIABLE}=1 "
             "says that their databases are there for tests"
         )
+    route, config = apart(route, file, config)
     path = chosen(config)
     # What the apps log of refusals is no news; their own handlers, if any, still get it.
     logging.getLogger().addHandler(logging.NullHandler())

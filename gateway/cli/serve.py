@@ -15,7 +15,7 @@ import uvicorn
 from uvicorn.config import LOGGING_CONFIG
 
 from gateway.app import Gateway
-from gateway.cli.output import ConfigArgument, chosen, fail
+from gateway.cli.output import ConfigArgument, ConfigOption, chosen, fail, one_config
 from gateway.exceptions import ConfigError
 from gateway.loading import load
 from gateway.secrecy import target_without_secrets
@@ -35,7 +35,8 @@ def register(app: typer.Typer) -> None:
 
 
 def serve(
-    config: ConfigArgument = None,
+    file: ConfigArgument = None,
+    config: ConfigOption = None,
     host: Host = "127.0.0.1",
     port: Port = 8000,
     workers: Annotated[int, typer.Option(min=1, help="Worker processes.")] = 1,
@@ -84,7 +85,7 @@ def serve(
     """Serve both apps by uvicorn. A wrong configuration never serves."""
     if strict and only_legacy:
         fail("--only-legacy checks nothing, so that --strict has no meaning with it")
-    path = chosen(config)
+    path = chosen(one_config(file, config))
     if only_legacy:
         gateway = Gateway(config=load(path, only_legacy=True), verify_lock=False)
         _warn_of_guards(path)
@@ -217,7 +218,8 @@ def _bind(host: str, port: int) -> socket.socket:
 def demo(
     host: Host = "127.0.0.1",
     port: Port = 8000,
-    config: ConfigArgument = None,
+    file: ConfigArgument = None,
+    config: ConfigOption = None,
     traffic: Annotated[
         bool, typer.Option("--traffic/--no-traffic", help="Send a little traffic to it.")
     ] = True,
@@ -229,6 +231,7 @@ def demo(
     ] = False,
 ) -> None:
     """Serve the demo: a Flask shop and its FastAPI successor, and show who serves what."""
+    config = one_config(file, config)
     if story and (config is not None or seconds or not traffic):
         fail("--story brings its own config and traffic, and ends by itself: leave those out")
     try:

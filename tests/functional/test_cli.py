@@ -179,6 +179,55 @@ def test_the_readme_s_samples_are_what_the_demo_says() -> None:
     assert all(row in listed for row in rows), rows
 
 
+COMMANDS = [
+    ("check",), ("routes",), ("lock", "--check"), ("match", "GET", "/items/3"), ("status",),
+    ("status", "catalog"), ("audit",), ("diffs",), ("diffs", "catalog"),
+    ("set", "catalog", "native", "--if-match", "never"), ("rollback", "catalog", "--if-match", "x"),
+    ("clear", "catalog", "--if-match", "x"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_the_configuration_may_end_the_command_or_be_an_option(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
+    environ = {"GATEWAY_STATE": f"sqlite:///{tmp_path}/state.db"}
+    option = gateway(*words, "--config", DEMO, **environ)
+    assert "no such file" not in option.stderr
+    named = gateway(*words, DEMO, **environ)
+    assert (named.returncode, named.stderr) == (option.returncode, option.stderr)
+    missing = gateway(*words, "nowhere.yaml", **environ)
+    assert missing.returncode == 2
+    assert missing.stderr.startswith("nowhere.yaml: no such file")
+    twice = gateway(*words, DEMO, "--config", DEMO, **environ)
+    assert twice.returncode == 2
+    assert "the configuration is named twice" in twice.stderr
+
+
+@pytest.mark.parametrize("where", ["gateway.yaml", "config/gateway.yaml"])
+def test_the_configuration_is_found_where_people_put_it(where: str, tmp_path: Path) -> None:
+    file = tmp_path / where
+    file.parent.mkdir(exist_ok=True)
+    file.write_text('version: 1\nlegacy: {app: "tests.apps.pair:legacy"}\n')
+    if where == "gateway.yaml":  # the one beside it comes second
+        (tmp_path / "config").mkdir()
+        (tmp_path / "config" / "gateway.yaml").write_text("version: 2\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "gateway", "check"],
+        cwd=tmp_path,
+        env={
+            **{key: each for key, each in os.environ.items() if key != "GATEWAY_CONFIG"},
+            "PYTHONPATH": str(ROOT),
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{where}: ok, 0 warnings\n"
+
+
 def test_match_refuses_a_header_that_is_none() -> None:
     done = gateway("match", "GET", "/", "-H", "nonsense", "--config", DEMO)
     assert (done.returncode, "Traceback" in done.stderr) == (2, False)
