@@ -652,23 +652,27 @@ class _Checks:
     def _check_converters(self, rule: Rule, claims: Claims) -> None:
         if rule.config.on_mismatch is not None:
             return
+        found = []
         for route in claims.moved:
             if route.legacy is None or route.template is None or route.method in AUTOMATIC:
                 continue
-            if route.wider:
-                continue
             one, two = route.legacy.template, route.template
-            if _converters(one) != _converters(two):
-                self._report(
-                    "converters-differ",
-                    rule,
-                    "",
-                    f"{route.method}: Flask's {one.source} and FastAPI's {two.source} convert "
-                    "differently",
-                    "what Flask refuses stays its 404; `on_mismatch: native` gives FastAPI's "
-                    "answer, `on_mismatch: legacy` silences this",
-                    warning=True,
-                )
+            if not route.wider and _converters(one) != _converters(two):
+                found.append((route, one.source, two.source))
+        if found:
+            route, flask, fastapi = found[0]
+            others = _listing([each.id for each, _, _ in found[1:]])
+            more = f" (and so on for {others})" if others else ""
+            self._report(
+                "converters-differ",
+                rule,
+                "",
+                f"{route.method}: Flask's {flask} and FastAPI's {fastapi} convert differently"
+                f"{more}",
+                "what Flask refuses stays its 404; `on_mismatch: native` gives FastAPI's "
+                "answer, `on_mismatch: legacy` silences this",
+                warning=True,
+            )
 
     def _check_catch_alls(self) -> None:
         """List native routes that nobody flagged and that a wider Flask rule answers."""

@@ -34,7 +34,7 @@ from gateway.cli.review import auth_row, fits, show_auth
 from gateway.config import Config
 from gateway.cutover import Caller, decide, find_identity
 from gateway.exceptions import ConfigError
-from gateway.loading import load
+from gateway.loading import load, read_values
 from gateway.lock import lock_lines, lock_path, write_lock
 from gateway.overrides import ALL
 from gateway.routing import (
@@ -49,6 +49,8 @@ from gateway.routing import (
 from gateway.templates import parse_any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from gateway.config import Auth
     from gateway.cutover import Decision
     from gateway.overrides import Override
@@ -209,14 +211,19 @@ def routes(
     if usage:
         _show_usage(place(url, None, path).status(), json=json)
         return
-    gateway = Gateway(config=path)
-    snapshot, store = _in_force(gateway, file_only=file_only)
+    try:
+        gateway, wrong = Gateway(config=path), None
+    except ConfigError as error:
+        if json:
+            raise
+        gateway, wrong = _without_rules(path, error), error
+    snapshot, store = _in_force(gateway, file_only=file_only or wrong is not None)
     listed = [route for route in views.listed(snapshot) if fits(route, wanted)]
     if auth:
         show_auth([auth_row(r, _static(r, snapshot)[0], gateway, snapshot) for r in listed], json)
         if not json:
             _footnote(snapshot, store)
-        _tell_errors(snapshot)
+        _tell_errors(snapshot, wrong)
         return
     rows = [_row(route, snapshot) for route in listed]
     # FastAPI's own pages (/docs and its like) are nobody's work: they don't count.
@@ -248,10 +255,36 @@ def routes(
     left = f" (not counted: {own} page{'s' * (own != 1)} of FastAPI's own)" if own else ""
     out.print(f"\n{native} of {len(counted)} routes native{left}")
     _footnote(snapshot, store)
+    _tell_wrong(wrong)
 
 
-def _tell_errors(snapshot: Snapshot) -> None:
-    """Say on stderr how many errors `gateway check` would name, and exit with 1 for them."""
+def _without_rules(path: Path, wrong: ConfigError) -> Gateway:
+    """Take both apps from a config that is wrong, so that their routes can be listed all the same.
+
+    Raises what was wrong where that is about the apps.
+    """
+    try:
+        data, _, _ = read_values(path, str(path))
+        kept: dict[str, Any] = {
+            key: data[key] for key in ("legacy", "native", "auth") if key in data
+        }
+        return Gateway(config={"version": 1, **kept}, verify_lock=False)
+    except ConfigError:
+        raise wrong from None
+
+
+def _tell_wrong(wrong: ConfigError | None) -> None:
+    if wrong is not None:
+        report(wrong.problems)
+        fail("the table is without rules and overrides: the config is wrong")
+
+
+def _tell_errors(snapshot: Snapshot, wrong: ConfigError | None) -> None:
+    """Say on stderr how many errors `gateway check` would name, and exit with 1 for them.
+
+    With 2, after its problems, where the config couldn't be used at all.
+    """
+    _tell_wrong(wrong)
     count = sum(not problem.warning for problem in snapshot.warnings)
     if count:
         fail(f"{count} error{'s' * (count != 1)}: see gateway check", 1)

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from gateway.cli.guarding import around_native, before, lost, weakest
 from gateway.cli.output import cell, print_json
-from gateway.routing import Backend, Coverage
+from gateway.routing import UNMOVED, Backend, Coverage
 
 if TYPE_CHECKING:
     from gateway.app import Gateway
@@ -79,6 +79,7 @@ def auth_row(route: Route, serves: str, gateway: Gateway, snapshot: Snapshot) ->
         "view": {"does": met.view.does, "evidence": met.view.evidence} if met.view else None,
         "lost": lost(route, table) if native else [],
         "refused": [str(each) for each in route.findings],
+        "kept": bool(route.findings) and route.cutover not in UNMOVED,
         "accepted": dict(route.accepted),
         "rule": rule.id if rule else "",
         "owner": (rule.config.owner or "") if rule else "",
@@ -99,16 +100,28 @@ def show_auth(rows: list[dict[str, Any]], json: bool) -> None:
     paper = _paper()
     table = Table(box=None, pad_edge=False, header_style="bold", expand=False)
     # At 80 columns the route gets 26, and each kind of sign 17.
-    table.add_column("ROUTE", overflow="fold", max_width=max(20, paper.width // 3))
+    width = max(20, paper.width // 3)
+    table.add_column("ROUTE", overflow="fold", max_width=width)
     for column in _SIGNS:
         table.add_column(column.upper(), overflow="fold", ratio=1)
     for row in rows:
         signs = [_lines(_by_side(row["sides"], name)) for name in _SIGNS]
-        table.add_row(_lines([row["route"], *(f"  {each}" for each in _serves(row))]), *signs)
+        name = _by_segment(row["route"], width)
+        table.add_row(_lines([*name, *(f"  {each}" for each in _serves(row))]), *signs)
     paper.print(table)
     told = [f"{counts[each]} {each}" for each in ("refuses", "perhaps", "unknown", "identifies")]
     told.append(f"{counts['nothing']} open")
     paper.print(f"\n{len(rows)} routes: {', '.join(told)}", soft_wrap=True)
+
+
+def _by_segment(route: str, width: int) -> list[str]:
+    """Fold a route's name between the segments of its path, as long as one fits into a line."""
+    lines = [""]
+    for part in re.split(r"(?<=[^ ])(?=/)", route):
+        if lines[-1] and len(lines[-1]) + len(part) > width:
+            lines.append("  ")
+        lines[-1] += part
+    return lines
 
 
 def _lines(lines: list[str]) -> Text:
@@ -127,7 +140,7 @@ def _serves(row: dict[str, Any]) -> list[str]:
     lines = [f"{row['serves']}{', ' if row['rule'] else ''}{row['rule']}"]
     if row["auth"] or row["moved"]:
         lines.append(f"auth: {row['auth'] or 'not said'}")
-    if row["refused"]:
+    if row["kept"]:
         lines.append("kept on legacy: see `gateway check`")
     lines += [f"accepts {code}: {reason}" for code, reason in row["accepted"].items()]
     return lines + [f"no longer guarded by {_short(each)}" for each in row["lost"]]

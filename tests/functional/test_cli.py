@@ -101,6 +101,24 @@ def test_check_speaks_json() -> None:
     assert {problem["code"] for problem in json.loads(done.stdout)} >= {"collision"}
 
 
+@pytest.mark.parametrize("words", [(), ("--auth",), ("--auth", "--filter", "items")])
+@pytest.mark.parametrize("name", ["selectors", "collision", "lock-vanished"])
+def test_the_routes_are_listed_though_the_rules_are_wrong(
+    name: str, words: tuple[str, ...]
+) -> None:
+    file = str(BROKEN / f"{name}.yaml")
+    done = gateway("routes", file, *words)
+    assert done.returncode == 2
+    assert any(line.startswith("GET /items/") or "/items/ " in line for line in
+               done.stdout.splitlines())  # fmt: skip
+    told = gateway("check", file).stderr
+    assert done.stderr == (
+        told + "gateway: the table is without rules and overrides: the config is wrong\n"
+    )
+    done = gateway("routes", file, *words, "--json")
+    assert (done.returncode, done.stdout) == (2, ""), "a program gets no table but the file's"
+
+
 @pytest.mark.parametrize("command", ["serve", "routes", "demo"])
 def test_a_wrong_config_never_serves(command: str) -> None:
     extra = ("--port", "0")
