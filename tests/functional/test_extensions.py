@@ -289,6 +289,31 @@ def test_a_guard_that_is_only_a_decorator_is_listed(
     assert [each.rpartition("[")[2].rstrip("]") for each in said] == codes
 
 
+def test_login_required_that_stays_on_the_handler_redirects_as_before() -> None:
+    from flask_login import LoginManager, UserMixin, login_required, login_user
+
+    flask, native = Flask("legacy"), FastAPI()
+    flask.secret_key = "a secret of tests"
+    logins = LoginManager(flask)
+    logins.login_view = "login"
+    user = UserMixin()
+    user.id = "ann"
+    logins.user_loader({"ann": user}.get)
+    flask.add_url_rule("/login", "login", lambda: str(login_user(user)))
+    flask.add_url_rule("/me", "me", login_required(lambda: "legacy"))
+    router = APIRouter(route_class=FlaskRoute)
+    router.add_api_route("/me", login_required(lambda: "native"))
+    native.include_router(router)
+    rule = {"path": "/me", "methods": ["GET"], "cutover": "native", "auth": "native"}
+    gate = Gateway(flask, native, {"version": 1, "routes": [rule]})
+    assert not [each for each in gate.snapshots.current.warnings if each.finding]
+    with serve(gate) as base, httpx.Client(base_url=base) as client:
+        stranger = client.get("/me")
+        assert (stranger.status_code, stranger.headers["location"]) == (302, "/login?next=%2Fme")
+        client.get("/login")
+        assert client.get("/me").text.strip('"') == "native"
+
+
 def test_restx_and_smorest() -> None:
     restx = pytest.importorskip("flask_restx")
     smorest = pytest.importorskip("flask_smorest")
