@@ -265,10 +265,13 @@ def middleware(app: Flask) -> Iterator[Any]:
         method = getattr(type(app), name)
         if method is not getattr(Flask, name):
             yield method
-    each = vars(app).get("wsgi_app")
-    for _ in range(_MAX_WRAPPERS):
-        if each is None or getattr(each, "__func__", None) is Flask.wsgi_app:
+    each, seen = vars(app).get("wsgi_app"), [app]
+    while each is not None and getattr(each, "__func__", None) is not Flask.wsgi_app:
+        if any(each is one for one in seen) or len(seen) > _MAX_WRAPPERS:
             return
         yield each
+        seen.append(each)
         held = source.plain_dict(each)
-        each = next((held[name] for name in _WRAPPED if callable(held.get(name))), None)
+        # Some keep the app as well, for its config: that isn't what they wrap.
+        inner = (held.get(name) for name in _WRAPPED if held.get(name) is not app)
+        each = next((one for one in inner if callable(one)), None)

@@ -13,6 +13,7 @@ from flask_wtf import CSRFProtect
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from gateway.flask.routes import FlaskRoutes
+from gateway.guards import middleware
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -413,6 +414,51 @@ def test_what_middleware_does(wrapper: Any, endpoint: str, method: str, said: st
     app = app_with()
     app.wsgi_app = wrapper(app.wsgi_app)  # type: ignore[method-assign]
     assert [each.does for each in around(app, endpoint, method)] == [said]
+
+
+class Prefixed:
+    """As ihatemoney has it: the app for its config, and what it wraps."""
+
+    def __init__(self, app: Flask) -> None:
+        self.app = app
+        self.wsgi_app = app.wsgi_app
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        environ["SCRIPT_NAME"] = self.app.config["APPLICATION_ROOT"]
+        return self.wsgi_app(environ, start_response)
+
+
+class Lone:
+    """What it wraps is out of sight; the app that it holds isn't it."""
+
+    def __init__(self, app: Flask) -> None:
+        self.app = app
+        self._inner = [app.wsgi_app]
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        return self._inner[0](environ, start_response)
+
+
+def test_middleware_that_keeps_the_app_beside_what_it_wraps_is_read_once() -> None:
+    app = app_with()
+    app.wsgi_app = Gate(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = ProxyFix(Prefixed(app))  # type: ignore[method-assign]
+    assert [type(each) for each in middleware(app)] == [ProxyFix, Prefixed, Gate]
+    assert "refuses" in [each.does for each in around(app, "other")]
+
+
+def test_middleware_that_hides_what_it_wraps_is_the_last_that_is_read() -> None:
+    app = app_with()
+    app.wsgi_app = ProxyFix(Lone(app))  # type: ignore[method-assign]
+    assert [type(each) for each in middleware(app)] == [ProxyFix, Lone]
+
+
+def test_middleware_that_wraps_itself_is_read_once() -> None:
+    app = app_with()
+    gate = Gate(app.wsgi_app)
+    gate.app = gate
+    app.wsgi_app = gate  # type: ignore[method-assign]
+    assert list(middleware(app)) == [gate]
 
 
 def test_middleware_is_read_apart_from_what_it_wraps() -> None:
