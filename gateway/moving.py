@@ -144,7 +144,9 @@ class _Judge:
                 "guards-nobody",
                 "nothing in the native handler, its dependencies or its middleware certainly "
                 "refuses a caller",
-                "give it a dependency that does, such as Depends(flask_login), or say `auth: none`",
+                "give it a dependency that answers 401 or 403, such as Depends(flask_login), or "
+                "say `auth: none`; if it refuses by a redirect, prove it (gateway prove), and add "
+                "`accept: {guards-nobody: how it refuses}`",
             )
 
     def _unsaid(self) -> Finding:

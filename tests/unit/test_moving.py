@@ -144,6 +144,22 @@ def test_perhaps_is_no_guard_for_a_handler_that_guards_itself(
     assert codes(made("/plain", legacy(), native, auth="native"), "/plain") == found
 
 
+def to_the_login() -> None:
+    if not desk:
+        raise HTTPException(303, headers={"Location": "/login"})
+
+
+def test_a_guard_that_redirects_may_be_accepted_and_the_key_is_printed() -> None:
+    """A redirect is a refusal for those alone who know where it leads; running it tells."""
+    guarded = twin(dependencies=[Depends(to_the_login)])
+    gateway = made("/plain", legacy(), guarded, auth="native")
+    assert codes(gateway, "/plain") == ["guards-nobody"]
+    (problem,) = [each for each in gateway.snapshots.current.warnings if each.finding]
+    assert (
+        "by a redirect, prove it (gateway prove), and add `accept: {guards-nobody:" in problem.next
+    )
+
+
 def test_an_open_page_is_said_and_the_better_word_is_named() -> None:
     gateway = made("/plain", legacy(), twin(), auth="none")
     assert codes(gateway, "/plain") == []
