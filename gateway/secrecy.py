@@ -217,12 +217,15 @@ def _once(text: str, decode: Callable[[str], str]) -> str:
 _PLAIN = re.compile(r"[a-z]{1,20}")
 
 
-def path_without_secrets(path: str) -> str:
+def path_without_secrets(path: str, template: str | None = None) -> str:
     """Hide the segments of a request's path that stand behind a secret's name.
 
     The next one is hidden whatever it is, those behind it unless they are plain words. What could
-    steer a terminal is escaped, as `shown` does it.
+    steer a terminal is escaped, as `shown` does it. A path that is the `template` of its route,
+    such as `/auth/rights`, was written by the app's author, and tells nothing of a client.
     """
+    if path == template:
+        return path
     if "@" in path:
         path = _IN_URL.sub(rf"\g<1>{HIDDEN}@", path)  # a proxy's request has a whole URL
     told: list[str] = []

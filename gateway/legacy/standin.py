@@ -40,6 +40,8 @@ current: ContextVar[StandIn] = ContextVar("gateway.stand_in")
 _reported: set[str] = set()
 OUTLIVED_SECONDS = 5.0
 """How long after a request a task that it started is taken for one that forgot to end."""
+SURE_SECONDS = 60.0
+"""How much later it is named, if it is still there."""
 HELD_BYTES = 262_144
 """An answer that says that it isn't longer than this is waited for as a whole."""
 
@@ -402,21 +404,40 @@ def _name_of(scope: Scope) -> str:
     return f"{where} ({endpoint.__module__}.{getattr(endpoint, '__qualname__', endpoint)})"
 
 
+#: Handlers, by name, whose request was still there after its time.
+_suspects: dict[str, weakref.ref[StandIn]] = {}
+
+
 def _outlived(stand_in: weakref.ref[StandIn], handler: str) -> None:
-    """Say that something which a handler has started still lives in its finished request."""
+    """Note that something which a handler has started may live in its finished request."""
     if stand_in() is None or handler in _reported:
         return
     _reported.add(handler)
-    gc.collect()  # an exception's traceback may hold it by a cycle: that is no life
-    if stand_in() is None:
-        return
-    logger.warning(
-        "%s started a task that outlives its request by %g s. It still sees the request's Flask "
-        "context, whose teardown has run: what it opens there, a database session for instance, "
-        "nobody closes. Use a background task, or `with app.app_context():` inside of it",
-        handler,
-        OUTLIVED_SECONDS,
-    )
+    if not _suspects:
+        asyncio.get_running_loop().call_later(SURE_SECONDS, _look_again)
+    _suspects[handler] = stand_in
+
+
+def _look_again() -> None:
+    """Name the handlers whose requests are still alive, not only held by a cycle.
+
+    An exception's traceback is one. Collecting those stops the whole process for a moment: it is
+    done once for all suspects, and only for what nothing else has collected for a while.
+    """
+    suspects = {**_suspects}
+    _suspects.clear()
+    if any(stand_in() is not None for stand_in in suspects.values()):
+        gc.collect()
+    for handler, stand_in in suspects.items():
+        if stand_in() is not None:
+            logger.warning(
+                "%s started a task that outlives its request by more than %g s. It still sees the "
+                "request's Flask context, whose teardown has run: what it opens there, a database "
+                "session for instance, nobody closes. Use a background task, or "
+                "`with app.app_context():` inside of it",
+                handler,
+                OUTLIVED_SECONDS,
+            )
 
 
 class OneReader:

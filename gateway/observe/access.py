@@ -49,11 +49,12 @@ class AccessLog:
 def fields_of(exchange: Exchange) -> dict[str, Any]:
     """Return what the log tells of a request; absent values are left out."""
     route, decision = exchange.match.route, exchange.decision
+    label = route.label if route is not None else None
     fields: dict[str, Any] = {
         "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "method": exchange.method,
-        "path": path_without_secrets(exchange.path),
-        "route": route.label if route is not None else None,
+        "path": path_without_secrets(exchange.path, label),
+        "route": label,
         "rule": route.rule.id if route is not None and route.rule is not None else None,
         "backend": decision.side,
         "reason": decision.reason.value,

@@ -158,7 +158,7 @@ class Verdicts:
             "at": self._clock(),
             "verdict": found.verdict.value,
             "method": scope["method"],
-            "path": path_without_secrets(scope["path"]),
+            "path": path_without_secrets(scope["path"], route.label),
             "query": query_without_secrets(scope.get("query_string", b"")),
             "legacy": _essence(legacy),
             "native": _essence(native),

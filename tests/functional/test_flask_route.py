@@ -390,6 +390,7 @@ def test_a_task_that_outlives_its_request_is_named(
 ) -> None:
     """C14: nobody closes what such a task opens in the context that it still sees."""
     monkeypatch.setattr(standin, "OUTLIVED_SECONDS", 0.2)
+    monkeypatch.setattr(standin, "SURE_SECONDS", 0.1)
     flask, native, router = Flask("legacy"), FastAPI(), APIRouter(route_class=FlaskRoute)
     running: list[asyncio.Task[None]] = []
 

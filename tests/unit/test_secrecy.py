@@ -259,3 +259,18 @@ def test_values_in_samples_and_in_the_access_log(value: Any, told: Any) -> None:
 )
 def test_a_target_is_told_as_it_was_sent_but_for_secrets(target: str, told: str) -> None:
     assert target_without_secrets(target) == told
+
+
+@pytest.mark.parametrize(
+    ("path", "template", "told"),
+    [
+        ("/auth/rights", "/auth/rights", "/auth/rights"),
+        ("/auth/rights", None, "/auth/***"),
+        ("/auth/rights", "/auth/{name}", "/auth/***"),
+        ("/token/abc", "/token/{token}", "/token/***"),
+    ],
+)
+def test_a_path_that_is_its_own_template_is_no_clients(
+    path: str, template: str | None, told: str
+) -> None:
+    assert path_without_secrets(path, template) == told
