@@ -155,15 +155,16 @@ class _Judge:
         why = "nothing was found that refuses anybody"
         refusing, perhaps = self._views()
         hooks = self._hooks("refuses") if self.route.hooks == "inherit" else []
+        guarded = hooks or refusing or perhaps or self._hooks("perhaps") or self.legacy.opaque
         if hooks and not (refusing or perhaps):
             word, why = "hooks", f"{hooks[0]} comes before it, and its view asks nobody else"
-        elif self.evidence.shared_refuses:
-            word, why = "shared", "auth.dependency guards it, then"
         elif self._refuses_itself():
             word, why = "native", "the native handler refuses by itself"
         elif hooks and not refusing:
             word, why = "hooks", f"{hooks[0]} comes before it; `check` says what the view may"
-        elif self._hooks("refuses", "perhaps") or refusing or perhaps or self.legacy.opaque:
+        elif guarded and self.evidence.shared_refuses:
+            word, why = "shared", "auth.dependency guards it, then"
+        elif guarded:
             word = "native"
             why = "once its handler refuses whom legacy refuses; or shared, none"
         return Finding(
