@@ -6,7 +6,7 @@ import ast
 import fnmatch
 import re
 from functools import partial
-from types import FunctionType
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 import flask
@@ -543,6 +543,25 @@ class Answers(Calls):
     def _same(self, args: Any, kwargs: Any, frame: Frame, node: ast.AST, rest: Any) -> Values:  # noqa: ARG002
         return frozenset({SAME})
 
+    def rendered(self, frame: Frame, node: ast.AST) -> None:
+        """Read what templates may call; they aren't read themselves.
+
+        Those are the app's context processors and what these give, its globals, filters and tests.
+        """
+        spec = getattr(self.app, "template_context_processors", {})
+        for name in (None, *self.routes(frame).blueprints):
+            for processor in filter(source.is_own, spec.get(name, ())):
+                given = self.call(Known(processor), (), {}, frame, node)
+                for value in [each for bag in given if isinstance(bag, Bag) for each in bag.held]:
+                    if isinstance(value, Local | Bound) or _is_own_function(value):
+                        self.call(value, (), {}, frame, node, ANY_DATA)
+        # Made by the first who asks for it, and nobody has then given it anything.
+        environment = source.plain_dict(self.app).get("jinja_env")
+        for kind in ("globals", "filters", "tests"):
+            for value in map(Known, list(getattr(environment, kind, {}).values())):
+                if _is_own_function(value):
+                    self.call(value, (), {}, frame, node, ANY_DATA)
+
     def _second(self, args: Any, kwargs: Any, frame: Frame, node: ast.AST, rest: Any) -> Values:  # noqa: ARG002
         return args[1] if len(args) > 1 else ANYTHING
 
@@ -621,6 +640,14 @@ def code_of(value: Value) -> int | None:
     if type(held) is str and held[:3].isdigit():
         return int(held[:3])
     return None
+
+
+def _is_own_function(value: Value) -> bool:
+    if not isinstance(value, Known):
+        return False
+    held = value.value
+    function = held.__func__ if type(held) is MethodType else held
+    return type(function) is FunctionType and source.is_own(function)
 
 
 def _what(node: ast.AST) -> str:

@@ -72,6 +72,8 @@ _WORKED_OUT = frozenset({
 })  # fmt: skip
 #: Libraries that make texts and answers of what they get, and never give it back.
 _ANSWERING = frozenset({"flask", "werkzeug", "jinja2", "json", "starlette", "fastapi", "logging"})
+#: Where the functions are that render templates.
+_TEMPLATING = frozenset({"flask.templating", "jinja2.environment"})
 #: What libraries pass to functions that they call.
 LIBRARY: Values = frozenset({Lib()})
 #: What libraries may call on an object that they are handed.
@@ -344,6 +346,8 @@ class Calls(Attributes):
         if module == "builtins" or module.partition(".")[0] in ("operator", "re", "_operator"):
             return derived(*args, *kwargs.values(), rest) | self._containers(args)
         if module.partition(".")[0] in _ANSWERING:
+            if module in _TEMPLATING:
+                self.rendered(frame, node)
             return frozenset({Lib(_models(*args, *kwargs.values()))})
         return joined(
             frozenset({Lib(_models(*args, *kwargs.values()))}),
@@ -743,6 +747,10 @@ class Calls(Attributes):
     @staticmethod
     def plainly(value: Value) -> Value:
         """Return a display of constants as the constant that it is."""
+        raise NotImplementedError
+
+    def rendered(self, frame: Frame, node: ast.AST) -> None:
+        """Read what templates may call."""
         raise NotImplementedError
 
     def thrown(self, value: Value, frame: Frame, node: ast.AST) -> None:
