@@ -364,7 +364,8 @@ class Dispatcher:
             await response(scope, receive, answer)
         finally:
             if passport is not None:
-                request.error, passport.error = passport.error, None
+                request.error = passport.error or passport.raised
+                passport.error = passport.raised = None
                 request.served, request.decision = passport.match, passport.decision
                 if passport.decision.backend is Backend.NATIVE and not passport.asked:
                     # Native has done nothing, well or badly.

@@ -24,15 +24,15 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from weakref import ReferenceType, ref
 
-from flask import Flask, abort, g, request, request_finished
-from werkzeug.exceptions import MethodNotAllowed, NotFound
+from flask import Flask, Response, abort, g, request, request_finished
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.routing import RequestRedirect
 
 from gateway.cutover import NOBODY, Caller, Decision, decide
 from gateway.exceptions import Handover, Strayed, UseLegacy
 from gateway.flask.patched import other_dispatch
 from gateway.flask.reached import note_view
-from gateway.flask.responses import flask_response, is_host
+from gateway.flask.responses import flask_response, is_host, passed_on
 from gateway.flask.seen import (
     Unreadable,
     changed_arguments,
@@ -50,13 +50,13 @@ from gateway.secrecy import path_without_secrets
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from flask import Request, Response
+    from flask import Request
     from starlette.types import ASGIApp
 
     from gateway.auth import Principal
     from gateway.cutover import Policy
     from gateway.inventory import Scope
-    from gateway.legacy import Call
+    from gateway.legacy import Answer, Call
     from gateway.routing import Route, RouteTable
 
 logger = logger_for("gateway.flask")
@@ -117,6 +117,8 @@ class Passport:
     error: Exception | None = None
     """What the native app has raised; it has answered 500 with `failed`."""
     failed: Response | None = None
+    raised: Exception | None = None
+    """What a handler has raised for Flask to handle."""
     _request: ReferenceType[Request] | None = None
     """Flask's request that it is for: there may be others made of the same environ."""
     _arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -287,6 +289,17 @@ class Passport:
             logger.warning("%s: native answered %d; the view answers", self.match_id, answer.status)
             self._leave_to_view(call, Reason.FAILOVER)
             return None
+        return self._answered(app, call, answer)
+
+    def _answered(self, app: Flask, call: Call, answer: Answer) -> Response:
+        """Return native's answer as Flask's hooks get it, or raise what belongs in its place."""
+        beside = call.stand_in.beside if call.stand_in is not None else None
+        if isinstance(beside, Exception):
+            # Flask handles it, as if the view had raised it.
+            self.raised = None if isinstance(beside, HTTPException) else beside
+            raise beside
+        if isinstance(beside, Response):
+            return passed_on(beside, app.response_class, answer)
         response = flask_response(app.response_class, answer)
         if answer.error is not None:
             self.error, self.failed = answer.error, response

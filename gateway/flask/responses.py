@@ -44,6 +44,21 @@ def flask_response(base: type[Response], answer: Answer) -> Response:
     return response
 
 
+def passed_on(made: Response, base: type[Response], answer: Answer) -> Response:
+    """Return a response that Flask has made for a native handler, as it came through native.
+
+    The native app's middleware may have changed its head, and a body that was there as a whole.
+    """
+    whole = not (made.is_streamed or made.direct_passthrough)
+    if whole and answer.body != made.get_data():
+        changed = flask_response(base, answer)
+        changed.call_on_close(made.close)
+        return changed
+    made.headers = Headers([(k.decode("latin-1"), v.decode("latin-1")) for k, v in answer.headers])
+    made.status_code = answer.status
+    return made
+
+
 def is_host(text: str) -> bool:
     """Tell whether a Host header can stand in a URL: its name can be encoded (RFC 3490)."""
     try:

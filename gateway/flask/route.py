@@ -11,12 +11,25 @@ of the hooks, so that connections and whatever else belongs to a thread stay usa
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, get_type_hints
+from http import HTTPStatus
+from importlib.metadata import version
+from types import UnionType
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 
 from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
 from fastapi.routing import APIRoute
-from flask import current_app, has_request_context
+from flask import current_app, has_request_context, stream_with_context
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.exceptions import WebSocketException
 from starlette.responses import Response
@@ -39,15 +52,22 @@ _FASTAPIS = (
     WebSocketRequestValidationError,
 )
 _TUPLE_SIZES = (2, 3)
+_UNIONS = (Union, UnionType)
+_FLASK = tuple(int(part) for part in version("flask").split(".")[:3] if part.isdigit())
+_MOVABLE_STREAMS = (3, 1, 2)
+#: Where classes come from that JSON knows, or Flask's JSON writes.
+_PLAIN = frozenset({"builtins", "datetime", "decimal", "uuid", "typing", "collections.abc"})
 
 
 class FlaskRoute(APIRoute):
     """A route whose handler has a Flask request and app context.
 
-    It may return what a Flask view may: `jsonify(…)`, a Werkzeug response, `(body, status)` and
-    `(body, status, headers)`. Its exceptions go to the side that they belong to: Werkzeug's
-    HTTPException (`abort(404)`) and those with a Flask `errorhandler` to Flask, FastAPI's own and
-    those with a FastAPI exception handler to FastAPI.
+    It may return what a Flask view may, and Flask makes the answer of it: text, bytes, a dict or
+    list, `(body, status, headers)`, a generator, `jsonify(…)`, `send_file(…)`. What else it returns
+    (a Pydantic model, a number), and whatever a handler returns that declares a model, a
+    `response_class`, or uses FastAPI's own `response` parameter, is FastAPI's. Its exceptions go to
+    the side that they belong to: FastAPI's own and those with a FastAPI exception handler to
+    FastAPI, all others to Flask, as if the view had raised them.
 
     Raises TypeError where handler or dependencies can't work: see `gateway.flask.misuse`.
     """
@@ -57,13 +77,24 @@ class FlaskRoute(APIRoute):
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **kwargs: Any) -> None:
         check_endpoint(endpoint)
-        if _returns_flask(endpoint):
+        hints = _hints(endpoint)
+        returns = hints.get("return", Any)
+        unresolved = not hints and bool(getattr(endpoint, "__annotations__", {}).get("return"))
+        if _only_flasks(returns) or (unresolved and not _is_set(kwargs, "response_model")):
+            # The annotation is no model, or one that can't be looked up at run time.
             kwargs["response_model"] = None
-        super().__init__(path, _adapted(endpoint, tuples=_undeclared(endpoint, kwargs)), **kwargs)
+        flask = _Making(
+            values=_flask_may_make(returns)
+            and not (_is_set(kwargs, "response_model", "response_class")),
+            status=kwargs.get("status_code"),
+        )
+        super().__init__(path, _adapted(endpoint, flask), **kwargs)
+        if _uses_response(self.dependant):
+            flask.values = False
         check_dependencies(self.dependant)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return FastAPI's handler, with Flask's error handlers behind it."""
+        """Return FastAPI's handler, which leaves to Flask what isn't FastAPI's to handle."""
         original = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
@@ -74,8 +105,7 @@ class FlaskRoute(APIRoute):
             except Exception as error:
                 if not isinstance(error, WerkzeugHTTPException) and _is_fastapis(request, error):
                     raise
-                answer: Response = await _on_worker(partial(_flask_answer, error))
-                return answer
+                return _Raised(error)
 
         return handle
 
@@ -87,21 +117,70 @@ class FlaskRoute(APIRoute):
         await super().handle(scope, receive, send)
 
 
-def _adapted(endpoint: Callable[..., Any], *, tuples: bool) -> Callable[..., Any]:
-    """Return an `async def` with the endpoint's signature, which understands Flask's answers.
+@dataclass(slots=True)
+class _Making:
+    """What of a handler's values Flask makes the answer: all that it can, or responses only.
 
-    `tuples` are `(body, status, headers)`, unless the handler declares what it returns.
+    `status` is what the route's decorator says.
     """
+
+    values: bool
+    status: int | None
+
+    def takes(self, value: Any) -> bool:
+        """Tell whether Flask makes the answer of a value (Flask, "About Responses")."""
+        if isinstance(value, WerkzeugResponse):
+            return True
+        if not self.values:
+            return False
+        if isinstance(value, tuple):
+            if len(value) not in _TUPLE_SIZES:
+                return False
+            second = value[1]
+            return isinstance(second, int | str | dict | list) and not isinstance(second, bool)
+        return isinstance(value, str | bytes | bytearray | dict | list | Iterator)
+
+    def make(self, value: Any) -> Any:
+        """Let Flask make the answer; on the thread of its hooks."""
+        if not self.takes(value):
+            return value
+        try:
+            answer = current_app.make_response(value)
+        except TypeError:
+            if isinstance(value, dict | list):
+                return value  # what Flask's JSON can't write, FastAPI's may
+            raise
+        if self.status is not None and not isinstance(value, tuple | WerkzeugResponse):
+            answer.status_code = self.status
+        if _enters_context(answer):
+            answer.get_data()
+        return _Made(answer)
+
+
+def _enters_context(answer: WerkzeugResponse) -> bool:
+    """Tell whether a stream has entered the request's context, here and now, to leave it later.
+
+    Flask before 3.1.2 does that in `stream_with_context`, and can't leave it elsewhere: such a
+    stream is read to its end where it was made.
+    """
+    code = getattr(answer.response, "gi_code", None)
+    return (
+        code is not None
+        and code.co_filename == stream_with_context.__code__.co_filename
+        and _FLASK < _MOVABLE_STREAMS
+    )
+
+
+def _adapted(endpoint: Callable[..., Any], flask: _Making) -> Callable[..., Any]:
+    """Return an `async def` with the endpoint's signature, whose answers Flask may make."""
     is_async = inspect.iscoroutinefunction(endpoint)
 
     @wraps(endpoint)
     async def adapted(*args: Any, **kwargs: Any) -> Any:
         if is_async:
             value = await endpoint(*args, **kwargs)
-            if not _is_flasks(value, tuples=tuples):
-                return value
-            return await _on_worker(partial(_understood, value, tuples=tuples))
-        return await _on_worker(lambda: _understood(endpoint(*args, **kwargs), tuples=tuples))
+            return await _on_worker(partial(flask.make, value)) if flask.takes(value) else value
+        return await _on_worker(lambda: flask.make(endpoint(*args, **kwargs)))
 
     # FastAPI looks names up where the function says that it comes from: here they are resolved.
     hints = _hints(endpoint)
@@ -124,46 +203,60 @@ def _hints(endpoint: Callable[..., Any]) -> dict[str, Any]:
         return {}
 
 
-def _returns_flask(endpoint: Callable[..., Any]) -> bool:
-    returns = _hints(endpoint).get("return")
-    return isinstance(returns, type) and issubclass(returns, WerkzeugResponse)
-
-
 async def _on_worker(function: Callable[[], Any]) -> Any:
     """Run `function` on the thread of Flask's hooks, which waits for us."""
     result: Any = await current.get().on_worker(function)
     return result
 
 
-def _undeclared(endpoint: Callable[..., Any], kwargs: dict[str, Any]) -> bool:
-    model = kwargs.get("response_model")
-    returns = _hints(endpoint).get("return", Any)
+def _is_set(kwargs: dict[str, Any], *names: str) -> bool:
     # FastAPI wraps what nobody has set into a placeholder with a `value`.
-    return getattr(model, "value", model) is None and returns in (Any, object)
+    return any(
+        kwargs.get(name) is not None and not hasattr(kwargs[name], "value") for name in names
+    )
 
 
-def _is_flasks(value: Any, *, tuples: bool) -> bool:
-    """Tell whether only Flask can make an answer of `value`."""
-    if isinstance(value, WerkzeugResponse):
+def _only_flasks(hint: Any) -> bool:
+    """Tell whether an annotation names what only Flask can make an answer of."""
+    origin = get_origin(hint)
+    if origin in _UNIONS:
+        return any(_only_flasks(each) for each in get_args(hint))
+    kind = origin or hint
+    return isinstance(kind, type) and issubclass(kind, WerkzeugResponse | Iterator)
+
+
+def _flask_may_make(hint: Any) -> bool:
+    """Tell whether Flask can make an answer of all that an annotation names."""
+    if hint in (Any, object, None, type(None)):
         return True
-    if not tuples or not isinstance(value, tuple) or len(value) not in _TUPLE_SIZES:
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in _UNIONS:
+        return all(_flask_may_make(each) for each in inner)
+    if origin is tuple:
+        return bool(inner) and _flask_may_make(inner[0])
+    kind = origin or hint
+    if not isinstance(kind, type):
         return False
-    return isinstance(value[1], int | str | dict | list) and not isinstance(value[1], bool)
+    if issubclass(kind, WerkzeugResponse | Iterator | str | bytes | bytearray):
+        return True
+    return kind in (dict, list, tuple) and not any(_names_a_model(each) for each in inner)
 
 
-def _understood(value: Any, *, tuples: bool) -> Any:
-    if _is_flasks(value, tuples=tuples):
-        return _FlaskAnswer(current_app.make_response(value))
-    return value
+def _names_a_model(hint: Any) -> bool:
+    kind = get_origin(hint) or hint
+    plain = kind in (Any, object, type(None)) or (
+        isinstance(kind, type) and kind.__module__ in _PLAIN and not is_typeddict(kind)
+    )
+    return not (plain or kind in _UNIONS) or any(_names_a_model(each) for each in get_args(hint))
 
 
-def _flask_answer(error: Exception) -> Response:
-    """Let Flask's error handlers answer; raises `error` where none of them takes it."""
-    try:
-        raise error  # noqa: TRY301 - Flask raises it again by a bare `raise`
-    except Exception as raised:  # noqa: BLE001
-        answer = current_app.handle_user_exception(raised)
-    return _FlaskAnswer(current_app.make_response(answer))
+def _uses_response(dependant: Any) -> bool:
+    """Tell whether handler or dependencies set headers, cookies or tasks by FastAPI's own means."""
+    return bool(
+        dependant.response_param_name
+        or dependant.background_tasks_param_name
+        or any(_uses_response(each) for each in dependant.dependencies)
+    )
 
 
 def _is_fastapis(request: Request, error: Exception) -> bool:
@@ -172,12 +265,37 @@ def _is_fastapis(request: Request, error: Exception) -> bool:
     return any(cls in handlers for cls in type(error).__mro__ if cls is not Exception)
 
 
-class _FlaskAnswer(Response):
-    """A Flask response, as FastAPI hands it on."""
+class _Made(Response):
+    """A Flask response on its way through the native app's middleware, back to Flask.
+
+    What Flask sends is the response itself: a stream is iterated where it was made, a file is sent
+    as Flask sends it, and what waits for its end is called.
+    """
 
     def __init__(self, answer: WerkzeugResponse) -> None:
-        super().__init__(answer.get_data(), answer.status_code)
+        self.answer = answer
+        whole = not (answer.is_streamed or answer.direct_passthrough)
+        super().__init__(answer.get_data() if whole else b"", answer.status_code)
         self.raw_headers = [
             (name.lower().encode("latin-1"), value.encode("latin-1"))
             for name, value in answer.headers
         ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send head and body through the middleware, and leave the response with the worker."""
+        current.get().beside = self.answer
+        await super().__call__(scope, receive, send)
+
+
+class _Raised(Response):
+    """The place of an answer: Flask makes one of what the handler has raised."""
+
+    def __init__(self, error: Exception) -> None:
+        code = error.code if isinstance(error, WerkzeugHTTPException) else None
+        super().__init__(status_code=code or HTTPStatus.INTERNAL_SERVER_ERROR)
+        self.error = error
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Leave the error with the worker, which raises it where the view would have."""
+        current.get().beside = self.error
+        await super().__call__(scope, receive, send)

@@ -168,6 +168,8 @@ class StandIn:
         self._given_up = False
         self._context = Context()
         self._heard_all = False
+        self.beside: object = None
+        """What the app leaves for its asker beside the answer."""
         self._unwanted: asyncio.Future[None] = bell.loop.create_future()
 
     # The worker's side.

@@ -72,6 +72,10 @@ def legacy_app(log: list[str]) -> Flask:
     def missing(error: Exception) -> Any:
         return "Flask's 404", 404
 
+    @app.errorhandler(500)
+    def crashed(error: Any) -> Any:
+        return f"Flask's 500: {type(error.original_exception).__name__}", 500
+
     @app.get("/login")
     def login() -> str:
         session.permanent = True
@@ -242,7 +246,7 @@ def test_fifty_identities_at_once(base: str, log: list[str], kind: str) -> None:
         ("/natively", 419, {"natively": True}),
         ("/http", 404, {"detail": "FastAPI's 404"}),
         ("/typed/7", 200, 7),
-        ("/crash", 500, "Internal Server Error"),
+        ("/crash", 500, "Flask's 500: ZeroDivisionError"),
     ],
 )
 def test_answers_and_errors_of_both_worlds(
