@@ -6,7 +6,7 @@ import ast
 import fnmatch
 import re
 from functools import partial
-from types import FunctionType, MethodType
+from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 import flask
@@ -17,19 +17,21 @@ from werkzeug.routing import RequestRedirect
 from werkzeug.wrappers import Response
 
 from gateway.guards import source
+from gateway.guards.attributes import bases_of
 from gateway.guards.base import derived, written
 from gateway.guards.calls import Calls
-from gateway.guards.known import REFUSALS, is_login
+from gateway.guards.known import REFUSALS, is_harmless, is_login, is_of_python
+from gateway.guards.packages import is_free_of_web
 from gateway.guards.values import (
     ANY_DATA,
     ANYTHING,
     DATA,
     ITS_STATUS,
+    MODULE,
     NOTHING,
     REPORTED,
     ROUTE_DATA,
     SAME,
-    UNKNOWN,
     Bag,
     Bound,
     Items,
@@ -40,6 +42,7 @@ from gateway.guards.values import (
     Routed,
     Super,
     Text,
+    is_unknown,
     joined,
     known,
     only,
@@ -49,11 +52,15 @@ from gateway.guards.values import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from gateway.guards.frame import Frame
+    from gateway.guards.frame import Frame, Outcome
     from gateway.guards.values import Value, Values
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _LENGTHS = (2, 3)
+#: How many expressions are read for an error handler.
+_OF_A_HANDLER = 2_000
+#: How signs begin that are about what is answered.
+_OF_AN_ANSWER = ("answers ", "returns ", "sets the status ", "redirects")
 _STATUS_WORDS = ("status", "status_code", "code", "http_status_code", "error_status_code")
 #: Exceptions under which every refusal can be caught.
 _GENERIC = (Exception, BaseException, object, HTTPException, StarletteHTTPException)
@@ -175,7 +182,7 @@ class Answers(Calls):
                 isinstance(each, Known) and isinstance(each.value, FunctionType)
             ):
                 self.doubt(frame, node, "is called by Flask")
-            elif each is UNKNOWN and not self.native:
+            elif is_unknown(each) and not self.native:
                 self.say(frame, "perhaps", f"returns {_what(node)}, which can't be read", node)
             elif each is ITS_STATUS:
                 continue
@@ -289,11 +296,12 @@ class Answers(Calls):
         self, code: int, kind: type | None, frame: Frame, node: ast.AST, value: Value | None = None
     ) -> None:
         """Read the error handlers that make an answer of an exception."""
-        given: Values = frozenset({value if value is not None else Made(kind or HTTPException)})
-        if value is None:
-            for each in given:
-                if isinstance(each, Made):
-                    each.fields["code"] = frozenset({Known(code)})
+        if self.handling:
+            return  # Flask hands no error handler what another one has raised: that is a 500
+        error = value if value is not None else Made(kind or HTTPException)
+        if value is None and isinstance(error, Made):
+            error.fields["code"] = frozenset({Known(code)})
+        given: Values = frozenset({self._alike(error)})
         found = False
         for registered, handler in self.handlers():
             own = isinstance(registered, type)
@@ -304,12 +312,13 @@ class Answers(Calls):
             if registered in _GENERIC and value is None:
                 continue
             found = True
-            outcome = self.follow(Known(handler), (given,), {}, frozenset({Lib()}), answers=True)
+            outcome = self._handles(handler, given)
             # What a handler of 404 pages does besides is no matter here.
             sure = value is not None
             kept = [sign for sign in outcome.findings if sure or sign.does == "refuses"]
             frame.codes |= outcome.codes
-            frame.routed = frame.routed or outcome.routed
+            frame.routed |= outcome.routed
+            frame.named |= outcome.named
             for sign in kept:
                 what = f"{sign.what} in {source.full_name(handler)}"
                 self.say(frame, sign.does, what, node)
@@ -317,8 +326,69 @@ class Answers(Calls):
             # A 500 is no refusal, but nobody gets in either.
             self.say(frame, "perhaps", f"raises {kind.__name__}", node)
 
+    def _handles(self, handler: Any, given: Values) -> Outcome:
+        """Read an error handler: however much is left, for many views come to the same one."""
+        self.handling = True
+        before, limit = self.expressions, self.limit
+        self.limit = max(limit, before + _OF_A_HANDLER)
+        try:
+            return self.follow(Known(handler), (given,), {}, frozenset({Lib()}), answers=True)
+        finally:
+            self.handling = False
+            self.limit = limit + self.expressions - before
+
+    def _alike(self, error: Value) -> Value:
+        """Return the one exception that stands for all of its class that say the same of statuses.
+
+        So that a handler isn't read again for each text that an exception may have.
+        """
+        if not isinstance(error, Made):
+            return error
+        fields = {name: _without_texts(each) for name, each in error.fields.items()}
+        key = (error.kind, tuple(sorted(fields.items(), key=lambda each: each[0])))
+        return self.made.setdefault(key, Made(error.kind, fields))
+
+    def may_refuse(self, module: str) -> bool:
+        """Tell whether a library's code may turn a caller away, by what it raises or answers."""
+        root = module.partition(".")[0]
+        if is_of_python(root):
+            return not is_harmless(module)
+        if root in self.suspects:
+            return True
+        if is_harmless(module):
+            return False
+        return "builtins" in self.suspects or not is_free_of_web(module)
+
+    @property
+    def suspects(self) -> frozenset[str]:
+        """The packages of whose exceptions an error handler makes a refusal, or may do so."""
+        if self._suspects is None:
+            self._suspects = frozenset()  # for what the handlers call themselves
+            self._suspects = frozenset(
+                source.home(registered).partition(".")[0]
+                for registered, handler in self.handlers()
+                if isinstance(registered, type)
+                and not issubclass(registered, HTTPException | StarletteHTTPException)
+                and not source.is_own(registered)
+                and self.is_followed(handler)
+                and any(
+                    sign.does == "refuses" or sign.what.startswith(_OF_AN_ANSWER)
+                    for sign in self._handles(handler, frozenset({Made(registered)})).findings
+                )
+            )
+        return self._suspects
+
+    _suspects: frozenset[str] | None = None
+
     def handlers(self) -> Iterator[tuple[Any, Any]]:
-        """Yield the app's error handlers, by status or exception class."""
+        """Yield the app's error handlers, by status or exception class, each of them once."""
+        seen = set()
+        for registered, handler in self._registered():
+            if (registered, id(handler)) not in seen:
+                seen.add((registered, id(handler)))
+                yield registered, handler
+
+    def _registered(self) -> Iterator[tuple[Any, Any]]:
         spec = getattr(self.app, "error_handler_spec", None)
         for by_code in (spec or {}).values():
             for code, by_class in by_code.items():
@@ -378,6 +448,8 @@ class Answers(Calls):
                 "flask.views.MethodView.dispatch_request": self._dispatched,
                 "flask_restx.resource.Resource.dispatch_request": self._dispatched,
                 "flask_restful.Resource.dispatch_request": self._dispatched,
+                "builtins.type.mro": self._bases,
+                "importlib.import_module": self._imported,
                 "builtins.getattr": self._getattr,
                 "builtins.setattr": self._setattr,
                 "builtins.isinstance": self._isinstance,
@@ -444,7 +516,8 @@ class Answers(Calls):
     def _getattr(self, args: Any, kwargs: Any, frame: Frame, node: ast.AST, rest: Any) -> Values:  # noqa: ARG002
         names = known(args[1]) if len(args) > 1 else None
         if names is None or not all(isinstance(each, str) for each in names):
-            return self.doubt(frame, node) if args else ANYTHING
+            inert = args and all(_runs_nothing(each) for each in args[0])
+            return ANYTHING if inert or not args else self.doubt(frame, node)
         owners = [each for each in args[0] if each is not REPORTED]
         found: list[Values] = []
         for each in owners:
@@ -514,6 +587,16 @@ class Answers(Calls):
         if text and pattern and len(text) == len(pattern) == 1 and isinstance(text[0], str):
             return frozenset({Routed(fnmatch.fnmatch(text[0], str(pattern[0])))})
         return derived(*args)
+
+    def _bases(self, args: Any, kwargs: Any, frame: Frame, node: ast.AST, rest: Any) -> Values:  # noqa: ARG002
+        kinds = known(args[0]) if args else None
+        if kinds is None or not all(isinstance(each, type) for each in kinds):
+            return ANYTHING
+        return joined(*(bases_of(each) for each in kinds))
+
+    def _imported(self, args: Any, kwargs: Any, frame: Frame, node: ast.AST, rest: Any) -> Values:  # noqa: ARG002
+        """Read `import_module(…)`: a module's own code runs once, for whoever comes first."""
+        return frozenset({MODULE})
 
     def _setattr(self, args: Any, kwargs: Any, frame: Frame, node: ast.AST, rest: Any) -> Values:  # noqa: ARG002
         names = known(args[1]) if len(args) > 2 else None  # noqa: PLR2004
@@ -604,7 +687,7 @@ class Answers(Calls):
 
     def by_method(self, me: Made, kind: type, frame: Frame, node: ast.AST) -> Values:
         """Return the method of a class of views that answers the route's HTTP method."""
-        asked = self.routes(frame).method.lower()
+        asked = self.routes(frame, "method").method.lower()
         names = [asked] + (["get"] if asked == "head" else [])
         if not asked:
             names = ["get", "post", "put", "patch", "delete", "head", "options"]
@@ -648,6 +731,26 @@ def _is_own_function(value: Value) -> bool:
     held = value.value
     function = held.__func__ if type(held) is MethodType else held
     return type(function) is FunctionType and source.is_own(function)
+
+
+def _without_texts(values: Values) -> Values:
+    """Return values with any text in the place of those that are no status."""
+    found: set[Value] = set()
+    for each in values:
+        if isinstance(each, Text):
+            found.add(DATA)
+        elif isinstance(each, Items):
+            found.add(Items(tuple(map(_without_texts, each.items)), each.exact))
+        elif isinstance(each, Known) and type(each.value) is str and code_of(each) is None:
+            found.add(DATA)
+        else:
+            found.add(each)
+    return frozenset(found)
+
+
+def _runs_nothing(value: Value) -> bool:
+    """Tell whether looking up any attribute of a value runs no code: a module's."""
+    return value is MODULE or (isinstance(value, Known) and isinstance(value.value, ModuleType))
 
 
 def _what(node: ast.AST) -> str:

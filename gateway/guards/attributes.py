@@ -28,11 +28,11 @@ from werkzeug.wrappers import Request as WerkzeugRequest
 
 from gateway.guards import source
 from gateway.guards.base import Base
+from gateway.guards.frame import Named
 from gateway.guards.known import (
     ALARMING,
     IDENTIFIES,
     REFUSES,
-    is_harmless,
     names_a_secret,
     names_an_identity,
     says_who,
@@ -45,6 +45,7 @@ from gateway.guards.values import (
     GLOBALS,
     HEADERS,
     ITS_STATUS,
+    MODULE,
     NOTHING,
     PARAMETERS,
     PLAIN,
@@ -68,6 +69,7 @@ from gateway.guards.values import (
     RoutePath,
     Super,
     Text,
+    Value,
     held,
     joined,
     routed,
@@ -77,7 +79,7 @@ if TYPE_CHECKING:
     import ast
 
     from gateway.guards.frame import Frame
-    from gateway.guards.values import Value, Values
+    from gateway.guards.values import Values
 
 #: What plain data, dates and uploaded files have.
 _OF_DATA = frozenset(
@@ -96,11 +98,20 @@ _OF_REQUESTS = frozenset({
 #: What a request says of its caller.
 _WHO = frozenset({"authorization", "remote_user", "remote_addr", "access_route", "cookies"})
 _OF_ROUTE = frozenset({"url", "base_url", "full_path", "view_args", "url_rule", "root_url", "path"})
+#: Which facts of the route an attribute of the request tells.
+_FACTS = {
+    "endpoint": ("endpoint",),
+    "blueprint": ("blueprint",),
+    "blueprints": ("blueprint",),
+    "method": ("method",),
+    "path": ("path",),
+    "url_rule": ("endpoint", "rule"),
+}
 _USER_NAMES = frozenset({
     "id", "name", "email", "username", "is_authenticated", "is_active", "is_anonymous", "get_id",
 })  # fmt: skip
 #: Names of the ORMs' own that a class of the team's may have as well.
-_ORM = frozenset({
+ORM = frozenset({
     "get", "filter", "filter_by", "all", "first", "one", "one_or_none", "add", "commit",
     "rollback", "execute", "query", "close", "items", "keys", "values", "update", "delete",
     "count", "order_by", "limit", "offset", "join", "scalars", "scalar", "fetchall", "fetchone",
@@ -182,15 +193,64 @@ class Attributes(Base):
         if value in (DATA, ROUTE_DATA) or isinstance(value, Text | RoutePath):
             # Data that has something else isn't data: it was lost on the way.
             if name not in _OF_DATA:
-                return self.doubt(frame, node)
+                torn = value is ROUTE_DATA or isinstance(value, RoutePath)
+                by_route: Values = frozenset({ROUTE_DATA}) if torn else NOTHING
+                return joined(self.of_unknown(name, frame, node), by_route)
             return frozenset({Method(value, name)})
         if isinstance(value, Method) and isinstance(value.owner, Lib):
             value = value.owner
         if isinstance(value, Lib):
             return self._of_lib(value, name, frame, node)
+        if isinstance(value, Method) and value.owner is UNKNOWN:
+            return self.of_unknown(name, frame, node)
         if isinstance(value, Bound | Local | Method):
-            return frozenset({Method(DATA, name)}) if name.startswith("__") else ANYTHING
+            return frozenset({Method(DATA if name.startswith("__") else UNKNOWN, name)})
+        if value is MODULE:
+            return frozenset({Method(UNKNOWN, name)})
+        if value is UNKNOWN:
+            return self.of_unknown(name, frame, node)
         return self.doubt(frame, node)
+
+    def of_unknown(self, name: str, frame: Frame, node: ast.AST) -> Values:
+        """Return what an attribute of something unknown may be.
+
+        To look it up runs a property of that name, or what a class has for any name.
+        """
+        if name in ALARMING:
+            return self.doubt(frame, node)
+        frame.named.add(Named(name))
+        return frozenset({Method(UNKNOWN, name)})
+
+    def of_namesakes(self, name: str, frame: Frame, node: ast.AST) -> Values:
+        """Read a call of something unknown's method: whatever has its name may run.
+
+        A library's that has it turns nobody away, unless it is one that may refuse.
+        """
+        if name in self.names.unlisted:
+            return self.doubt(frame, node)
+        frame.named.add(Named(name, called=True))
+        return ANYTHING
+
+    def namesakes(self, named: Named, frame: Frame, node: ast.AST) -> None:
+        """Read all that may run where an attribute of something unknown is asked for."""
+        frame.doubt += 1
+        callees: list[Value] = []
+        if named.called:
+            callees += [Known(each) for each in self.names.globals.get(named.name, ())]
+        for kind, found in self.names.attributes.get(named.name, ()):
+            me = self.make(kind, kind)
+            if isinstance(found, FunctionType):
+                callees += [Bound(Known(found), (frozenset({me}),))] if named.called else []
+            elif named.called or not isinstance(found, classmethod | staticmethod):
+                looked_up = self._of_object(me, kind, {}, named.name, frame, node)
+                callees += looked_up if named.called else ()
+        for hook in ("__getattr__", "__getattribute__"):
+            for kind, found in self.names.attributes.get(hook, ()):
+                if self.is_followed(found):
+                    callees.append(Bound(Known(found), (frozenset({self.make(kind, kind)}),)))
+        for each in callees:
+            self.call(each, (), {}, frame, node, ANYTHING)
+        frame.doubt -= 1
 
     # -- Flask's own -----------------------------------------------------------------------------
 
@@ -198,8 +258,7 @@ class Attributes(Base):
         self, name: str, frame: Frame, node: ast.AST
     ) -> Values:
         facts = self.facts
-        if name in ("endpoint", "blueprint", "blueprints", "method") or name in _OF_ROUTE:
-            self.routes(frame)
+        self.routes(frame, *_FACTS.get(name, ()))
         if name == "method":
             return frozenset({Routed(facts.method)}) if facts.method else ANY_DATA
         if name == "path" and facts.given:
@@ -236,7 +295,12 @@ class Attributes(Base):
         ):
             if name in _OF_REQUESTS:
                 return ANY_DATA
-            return self.doubt(frame, node)
+            hook = source.static(kind, "__getattr__")
+            if self.is_followed(hook):
+                args: tuple[Values, ...] = (frozenset({REQUEST}), frozenset({Known(name)}))
+                return self.call(Known(hook), args, {}, frame, node)
+            # Set by a hook, or missing: that is an error, and no answer.
+            return self.requested.get(name, ANYTHING)
         method = isinstance(found, FunctionType)
         return frozenset({Method(DATA, name)}) if method else ANY_DATA
 
@@ -338,7 +402,7 @@ class Attributes(Base):
         dynamic = isinstance(value, Made) or source.static(kind, "__getattr__") is not None
         if dynamic and not source.is_own(kind):
             return self._library_made(kind, frame, node)
-        return ANYTHING  # set by somebody else, later
+        return frozenset({Method(UNKNOWN, name)})  # set by somebody else, later
 
     def _of_super(self, value: Super, name: str, frame: Frame, node: ast.AST) -> Values:
         inner = value.inner
@@ -377,7 +441,7 @@ class Attributes(Base):
             return joined(*(self.call(Known(each), me, {}, frame, node) for each in held))
         if isinstance(found, MemberDescriptorType):
             return ANYTHING
-        if is_harmless(source.home(type(found))):
+        if not self.may_refuse(source.home(type(found))):
             return frozenset({Lib(frozenset({kind}) if source.is_own(kind) else frozenset())})
         return self.doubt(frame, node)
 
@@ -385,7 +449,7 @@ class Attributes(Base):
         """Return an attribute of a library's object, which the library works out."""
         home = next((base for base in kind.__mro__ if not source.is_own(base)), object)
         module = source.home(kind if not source.is_own(kind) else home)
-        if module.partition(".")[0] in _KNOWN_ROOTS or is_harmless(module):
+        if module.partition(".")[0] in _KNOWN_ROOTS or not self.may_refuse(module):
             return frozenset({Lib(frozenset({kind}) if source.is_own(kind) else frozenset())})
         return self.doubt(frame, node)
 
@@ -399,17 +463,21 @@ class Attributes(Base):
         below = sys.modules.get(f"{module.__name__}.{name}")
         if below is not None:
             return frozenset({Known(below)})
-        if is_harmless(module.__name__):
+        if not self.may_refuse(module.__name__):
             return frozenset({Lib()})
         return self.doubt(frame, node)
 
-    def _of_class(  # noqa: C901 - as Python looks attributes up
+    def _of_class(  # noqa: C901, PLR0912 - as Python looks attributes up
         self, kind: type, name: str, frame: Frame, node: ast.AST
     ) -> Values:
         if isinstance(kind, EnumMeta):
             member: Any = kind.__members__.get(name)
             if member is not None:
                 return frozenset({Known(member)})
+        if name == "__mro__":
+            return bases_of(kind)
+        if name == "mro":
+            return frozenset({Bound(Known(type.mro), (frozenset({Known(kind)}),))})
         found = source.static(kind, name)
         if isinstance(found, classmethod):
             return frozenset({Bound(Known(found.__func__), (frozenset({Known(kind)}),))})
@@ -425,7 +493,7 @@ class Attributes(Base):
                 return self.call(Known(hook), args, {}, frame, node)
             if name in kind.__dict__ or any(name in base.__dict__ for base in kind.__mro__):
                 return frozenset({Known(None), UNKNOWN})
-            return ANYTHING
+            return frozenset({Method(UNKNOWN, name)})
         if isinstance(found, property):
             return ANYTHING
         if source.static(type(found), "__get__") is None:
@@ -434,7 +502,7 @@ class Attributes(Base):
             found, ClassMethodDescriptorType | MethodDescriptorType | BuiltinFunctionType
         ):
             return frozenset({Known(found)})
-        if is_harmless(source.home(type(found))):
+        if not self.may_refuse(source.home(type(found))):
             return frozenset({Lib(frozenset({kind}) if source.is_own(kind) else frozenset())})
         return self.doubt(frame, node)
 
@@ -447,8 +515,8 @@ class Attributes(Base):
             if any(issubclass(kind, model) or issubclass(model, kind) for model in value.models):
                 me = self.make(kind, kind)
                 found.append(self._of_object(me, kind, {}, name, frame, node))
-            elif name not in _ORM and not issubclass(kind, BaseException):
-                found.append(self.doubt(frame, node))
+        if name not in ORM and any(self.names.attributes.get(name, ())):
+            self.of_unknown(name, frame, node)
         return joined(*found)
 
     def own_classes(self) -> dict[str, list[type]]:
@@ -483,6 +551,9 @@ class Attributes(Base):
         if owner is GLOBALS:
             self.globals[name] = joined(self.globals.get(name, NOTHING), values)
             return
+        if owner is REQUEST:
+            self.requested[name] = joined(self.requested.get(name, NOTHING), values)
+            return
         kind: Any = owner.kind if isinstance(owner, Made) else None
         if isinstance(owner, Known) and not isinstance(owner.value, ModuleType | type):
             kind = type(owner.value)
@@ -507,3 +578,9 @@ class Attributes(Base):
         raise NotImplementedError
 
     _own_classes: dict[str, list[type]] | None = None
+
+
+def bases_of(kind: type) -> Values:
+    """Return a class and its bases, in the order in which attributes are looked up."""
+    each = tuple(frozenset[Value]({Known(base)}) for base in type.__dict__["__mro__"].__get__(kind))
+    return frozenset({Items(each, exact=True)})

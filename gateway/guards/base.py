@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.guards import source
 from gateway.guards.frame import Facts, Finding, Frame, Outcome
+from gateway.guards.namesakes import Namesakes
 from gateway.guards.values import (
     DATA,
     REPORTED,
@@ -48,8 +49,22 @@ class Base(ABC):
         #: What the code puts into containers of modules, by their `id`.
         self.stored: dict[int, Values] = {}
         self.bags: dict[object, Bag] = {}
+        #: What hooks and views were seen to set as an attribute of the request.
+        self.requested: dict[str, Values] = {}
+        self._names: Namesakes | None = None
+        #: The count of expressions at which reading stops.
+        self.limit = 0
+        #: Whether an error handler is being read.
+        self.handling = False
         #: How many expressions have been read so far.
         self.expressions = 0
+
+    @property
+    def names(self) -> Namesakes:
+        """The team's functions by name."""
+        if self._names is None:
+            self._names = Namesakes(self.may_refuse)
+        return self._names
 
     def say(self, frame: Frame, does: Does, what: str, node: ast.AST | None = None) -> None:
         """Note a sign, at the line of `node`."""
@@ -75,7 +90,8 @@ class Base(ABC):
     def take(self, frame: Frame, outcome: Outcome, *, sure: bool = True) -> Values:
         """Count what a called function does as done here; return what it returns."""
         frame.codes |= outcome.codes
-        frame.routed = frame.routed or outcome.routed
+        frame.routed |= outcome.routed
+        frame.named |= outcome.named
         for each in outcome.findings:
             weak = each.does == "refuses" and (frame.doubt or not sure)
             self.note(frame, Finding("perhaps", each.what, each.where) if weak else each)
@@ -86,10 +102,14 @@ class Base(ABC):
         """Tell whether a condition depends on the route in a way that can't be told."""
         return any(each is ROUTE_DATA or isinstance(each, RoutePath) for each in values)
 
-    def routes(self, frame: Frame) -> Facts:
-        """Return the facts of the route, and remember that this function asked."""
-        frame.routed = True
+    def routes(self, frame: Frame, *names: str) -> Facts:
+        """Return the facts of the route, and remember of which of them this function asked."""
+        frame.routed.update(names)
         return self.facts
+
+    @abstractmethod
+    def may_refuse(self, module: str) -> bool:
+        """Tell whether a library's code may turn a caller away, by what it raises or answers."""
 
     @abstractmethod
     def ev(self, node: ast.expr | None, frame: Frame) -> Values:

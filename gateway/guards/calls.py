@@ -13,9 +13,9 @@ from werkzeug.local import LocalProxy
 from werkzeug.wrappers import Response
 
 from gateway.guards import source
-from gateway.guards.attributes import Attributes
+from gateway.guards.attributes import ORM, Attributes
 from gateway.guards.base import derived
-from gateway.guards.known import ALARMING, HARMLESS, IDENTIFIES, REFUSES, is_harmless, said_of
+from gateway.guards.known import ALARMING, HARMLESS, IDENTIFIES, REFUSES, said_of
 from gateway.guards.values import (
     ANY_DATA,
     ANYTHING,
@@ -274,7 +274,7 @@ class Calls(Attributes):
                 else:
                     self.say(frame, "refuses", said, node)
             if wrapped:
-                if said is None and said_of(name, IDENTIFIES) is None and not is_harmless(name):
+                if said is None and said_of(name, IDENTIFIES) is None and self.may_refuse(name):
                     self.say(frame, "perhaps", f"is decorated by {name}")
                 self._unwrapping.append(function)  # flask_caching's wrapper holds itself
                 found = [
@@ -339,7 +339,7 @@ class Calls(Attributes):
             self.say(frame, "identifies", said, node)
             return frozenset({Lib()}) | self._torn(args)
         last = name.rpartition(".")[2]
-        if not is_harmless(module) or last in ALARMING:
+        if self.may_refuse(module) or last in ALARMING:
             return self.doubt(frame, node)
         if name.startswith(("builtins.exec", "builtins.eval", "builtins.__import__")):
             return self.doubt(frame, node)
@@ -434,7 +434,7 @@ class Calls(Attributes):
 
     # -- methods of what isn't the team's --------------------------------------------------------
 
-    def _method(
+    def _method(  # noqa: C901 - a table
         self,
         value: Method,
         args: tuple[Values, ...],
@@ -476,6 +476,8 @@ class Calls(Attributes):
             key = known(args[0]) if args else None
             return joined(self.environ(key[0] if key else None, frame, node), *args[1:])
         self._handed(args, kwargs, frame, node, rest)
+        if owner is UNKNOWN:
+            return self.of_namesakes(name, frame, node)
         if owner in (DATA, ROUTE_DATA, REPORTED) or isinstance(owner, Text | RoutePath):
             torn = isinstance(owner, RoutePath) or owner is ROUTE_DATA
             return derived(*args, *kwargs.values()) | (frozenset({ROUTE_DATA}) if torn else NOTHING)
@@ -502,6 +504,8 @@ class Calls(Attributes):
             return self.doubt(frame, node)
         models = _models(*args, *kwargs.values())
         if isinstance(owner, Lib):
+            if name not in ORM and name in self.names.attributes:
+                self.of_namesakes(name, frame, node)
             return joined(
                 frozenset({Lib(owner.models | models)}),
                 _objects(derived(*args, *kwargs.values())),
@@ -613,7 +617,7 @@ class Calls(Attributes):
             return
         if _is_generated(init):
             return
-        if not is_harmless(source.home(init)):
+        if self.may_refuse(source.home(init)):
             self.doubt(frame, node)
         self.take(frame, self.may_call_back(kind), sure=False)
 

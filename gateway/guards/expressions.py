@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.guards import source
 from gateway.guards.answers import Answers
 from gateway.guards.base import derived
-from gateway.guards.known import says_who
+from gateway.guards.known import is_harmless, says_who
 from gateway.guards.values import (
     ANY_DATA,
     ANYTHING,
@@ -42,6 +42,7 @@ from gateway.guards.values import (
     Routed,
     RoutePath,
     Text,
+    is_unknown,
     joined,
     known,
     only,
@@ -145,7 +146,14 @@ class Expressions(Answers):
                     for key, part in zip(node.keys, parts, strict=True)
                     if key is None
                 ]
-                return self.bag(node, joined(*keys, *parts, *unpacked))
+                bags = self.bag(node, joined(*keys, *parts, *unpacked))
+                singles = [only(key) for key in keys]
+                if not unpacked and all(_is_constant(each) for each in singles):
+                    for bag in bags:
+                        if isinstance(bag, Bag):
+                            pairs = zip(singles, parts, strict=True)
+                            bag.table = {key: part for key, part in pairs if key is not None}
+                return bags
             case ast.Lambda():
                 return frozenset({Local(node, frame)})
             case ast.NamedExpr():
@@ -246,7 +254,8 @@ class Expressions(Answers):
             name = each.asname or each.name.partition(".")[0]
             if isinstance(node, ast.Import):
                 module = sys.modules.get(each.name if each.asname else name)
-                frame.bind(name, frozenset({Known(module)}) if module is not None else ANYTHING)
+                values = self._unloaded(each.name, frame, node)
+                frame.bind(name, frozenset({Known(module)}) if module is not None else values)
                 continue
             home = node.module or ""
             if node.level:
@@ -256,8 +265,19 @@ class Expressions(Answers):
             owner = sys.modules.get(home)
             held = vars(owner).get(each.name) if isinstance(owner, ModuleType) else None
             held = sys.modules.get(f"{home}.{each.name}") if held is None else held
-            values: Values = frozenset({Known(held)}) if held is not None else ANYTHING
+            if held is not None:
+                values = frozenset({Known(held)})
+            elif isinstance(owner, ModuleType):
+                values = ANYTHING
+            else:
+                values = self._unloaded(home, frame, node)
             frame.bind(name, self.proxied(values))
+
+    def _unloaded(self, module: str, frame: Frame, node: ast.AST) -> Values:
+        """Return what is imported of a module; the team's own are read once they are loaded."""
+        if module in sys.modules or is_harmless(module):
+            return ANYTHING
+        return self.doubt(frame, node, "isn't loaded yet")
 
     def _attributes(self, node: ast.Attribute, frame: Frame) -> Values:
         owners = self.ev(node.value, frame)
@@ -392,12 +412,17 @@ class Expressions(Answers):
         torn = ROUTE_DATA in derived(*operands)
         return frozenset({ROUTE_DATA}) if torn else ANY_DATA
 
-    def compared(self, op: ast.cmpop, left: Value, right: Value) -> bool | None:
+    def compared(  # noqa: C901 - a table
+        self, op: ast.cmpop, left: Value, right: Value
+    ) -> bool | None:
         """Compare two values; None where it can't be told."""
         if isinstance(left, RoutePath):
             return self._compared_path(op, left, right)
         if isinstance(right, RoutePath) and isinstance(op, ast.Eq | ast.NotEq):
             return self._compared_path(op, right, left)
+        table = right.table if isinstance(right, Bag) else None
+        if isinstance(op, ast.In | ast.NotIn) and table is not None and _is_constant(left):
+            return (left in table) == isinstance(op, ast.In)
         left, right = self.plainly(left), self.plainly(right)
         if isinstance(op, ast.Is | ast.IsNot):
             several = {type(left), type(right)}
@@ -547,6 +572,8 @@ class Expressions(Answers):
                 return owner.items[name]
             return joined(*owner.items, self._torn_by(index)) or ANY_DATA
         if isinstance(owner, Bag):
+            if owner.table is not None and index and all(_is_constant(each) for each in index):
+                return joined(*(owner.table.get(each, NOTHING) for each in index))
             return joined(owner.held, self._torn_by(index)) or ANY_DATA
         if isinstance(owner, Known) and type(owner.value) in _CONTAINERS:
             return self._of_container(owner.value, index)
@@ -563,7 +590,9 @@ class Expressions(Answers):
             return frozenset({owner})
         if isinstance(owner, Text):
             return ANY_DATA
-        if owner is REQUEST or owner is USER or owner is UNKNOWN:
+        if is_unknown(owner):
+            return self.of_namesakes("__getitem__", frame, node)
+        if owner is REQUEST or owner is USER:
             return self.doubt(frame, node)
         if isinstance(owner, Made | Known):
             kind = owner.kind if isinstance(owner, Made) else type(owner.value)
@@ -578,6 +607,7 @@ class Expressions(Answers):
         """Put values into a container."""
         if isinstance(owner, Bag):
             owner.held = joined(owner.held, values)
+            owner.table = None
         elif isinstance(owner, Known) and type(owner.value) in (dict, list, set):
             key = id(owner.value)
             self.stored[key] = joined(self.stored.get(key, NOTHING), values)
@@ -625,13 +655,19 @@ class Expressions(Answers):
         if isinstance(value, Mark):
             if value is SESSION:
                 self.say(frame, "identifies", "reads the session", node)
-            if value in (REQUEST, USER, UNKNOWN, GLOBALS):
+            if value is UNKNOWN:
+                for name in ("__iter__", "__next__"):
+                    self.of_namesakes(name, frame, node)
+                return ANYTHING
+            if value in (REQUEST, USER, GLOBALS):
                 return self.doubt(frame, node)
             return frozenset({value}) if value in (DATA, ROUTE_DATA, REPORTED) else ANY_DATA
         if isinstance(value, RoutePath):
             return frozenset({ROUTE_DATA})
         if isinstance(value, Method):
             value = value.owner
+            if value is UNKNOWN:
+                return self._elements(value, frame, node)
         if isinstance(value, Lib):
             return frozenset({value})
         if isinstance(value, Made | Known):
@@ -652,8 +688,10 @@ class Expressions(Answers):
         for each in values:
             if isinstance(each, Items):  # a function under @contextmanager
                 found.append(joined(*each.items))
-            elif each is UNKNOWN:
-                found.append(self.doubt(frame, node))
+            elif is_unknown(each):
+                for name in ("__exit__", "__aenter__", "__aexit__"):
+                    self.of_namesakes(name, frame, node)
+                found.append(self.of_namesakes("__enter__", frame, node))
             elif isinstance(each, Made | Known):
                 names = ("__enter__", "__exit__", "__aenter__", "__aexit__")
                 given = self.special(each, names, frame, node)
@@ -688,10 +726,10 @@ class Expressions(Answers):
     def environ(self, name: object, frame: Frame, node: ast.AST) -> Values:
         """Return what one key of a WSGI environ may be."""
         if name == "PATH_INFO":
-            facts = self.routes(frame)
+            facts = self.routes(frame, "path")
             return frozenset({routed(facts.path) if facts.given else ROUTE_DATA})
         if name == "REQUEST_METHOD":
-            facts = self.routes(frame)
+            facts = self.routes(frame, "method")
             return frozenset({Routed(facts.method) if facts.method else DATA})
         header = name.startswith("HTTP_") and says_who(name[5:]) if isinstance(name, str) else False
         if header or name in ("REMOTE_USER", "REMOTE_ADDR", "AUTH_TYPE"):
@@ -760,6 +798,13 @@ class Expressions(Answers):
             else:
                 found.append(frozenset({each}))
         return joined(*found)
+
+
+def _is_constant(value: Value | None) -> bool:
+    """Tell whether a value is the same whenever the code runs: a class, a text, a number."""
+    return type(value) is Known and (
+        type(value.value) in PLAIN or isinstance(value.value, type | FunctionType)
+    )
 
 
 def _is_safe(value: Any) -> bool:

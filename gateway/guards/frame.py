@@ -40,6 +40,10 @@ class Facts:
     #: False where the route doesn't matter: what depends on it is unknown then.
     given: bool = False
 
+    def of(self, names: frozenset[str]) -> tuple[object, ...]:
+        """Return some of the facts: two routes that have them in common read alike."""
+        return (self.given, *(getattr(self, each) for each in sorted(names)))
+
     @property
     def blueprints(self) -> tuple[str, ...]:
         """The blueprint and those around it, the innermost first."""
@@ -51,16 +55,26 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
+class Named:
+    """An attribute of something unknown that code looks up, or calls."""
+
+    name: str
+    called: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What was read of a function: signs, what it may return, and the code that was read for it.
 
-    `routed`: the outcome depends on the route.
+    `routed`: of which of the route's `Facts` it depends, by name. `named`: what it asks of unknown
+    objects, for `Namesakes`.
     """
 
     findings: tuple[Finding, ...] = ()
     returns: Values = NOTHING
     codes: frozenset[CodeType] = frozenset()
-    routed: bool = False
+    routed: frozenset[str] = frozenset()
+    named: frozenset[Named] = frozenset()
 
 
 class Flow(Enum):
@@ -87,7 +101,8 @@ class Frame:
     yields: list[Values] = field(default_factory=list)
     findings: dict[tuple[str, str], Finding] = field(default_factory=dict)
     codes: set[CodeType] = field(default_factory=set)
-    routed: bool = False
+    routed: set[str] = field(default_factory=set)
+    named: set[Named] = field(default_factory=set)
     #: Above 0: what refuses here may do so on other routes only, or is caught.
     doubt: int = 0
     #: Above 0: a line that isn't reached by everybody.
@@ -98,6 +113,16 @@ class Frame:
     left: bool = False
     #: Its return value is the answer to a request.
     answers: bool = False
+
+    def outcome(self, returns: Values = NOTHING) -> Outcome:
+        """Sum up what was read."""
+        return Outcome(
+            tuple(self.findings.values()),
+            returns,
+            frozenset(self.codes),
+            frozenset(self.routed),
+            frozenset(self.named),
+        )
 
     def bind(self, name: str, values: Values) -> None:
         """Give a local name its value from here on."""

@@ -46,7 +46,8 @@ class FlaskGuards:
     def __init__(self, app: Flask) -> None:
         self.app = app
         self._reader = Reader(app)
-        self._read: dict[tuple[int, str, Facts], Outcome] = {}
+        #: By function and place, as `Reader` keeps what it has read of functions.
+        self._read: dict[tuple[int, str], dict[frozenset[str], dict[object, Outcome]]] = {}
         self._prepared = False
 
     def guards(self, endpoint: LegacyEndpoint | None, method: str) -> Guards:
@@ -152,16 +153,18 @@ class FlaskGuards:
         *,
         answers: bool = True,
     ) -> Outcome:
-        for asked in (_ANY, facts):
-            found = self._read.get((id(function), place, asked))
+        by_names = self._read.setdefault((id(function), place), {})
+        for names, by_facts in by_names.items():
+            found = by_facts.get(facts.of(names))
             if found is not None:
                 return found
         if place == "hook" and source.full_name(function).startswith(_CSRF):
             outcome = self._csrf(function, facts)
         else:
             outcome = self._reader.read(function, facts, args, rest, answers=answers)
-        by_route = outcome.routed or place == "hook values"
-        self._read[(id(function), place, facts if by_route else _ANY)] = outcome
+        # `url_value_preprocessor`s are given the endpoint.
+        names = outcome.routed | ({"endpoint"} if place == "hook values" else set())
+        by_names.setdefault(names, {})[facts.of(names)] = outcome
         return outcome
 
     def _csrf(self, hook: Any, facts: Facts) -> Outcome:
@@ -180,11 +183,12 @@ class FlaskGuards:
                    for each in held.get("_exempt_blueprints", ()))
         )  # fmt: skip
         if not checks or exempt or facts.method not in methods:
-            return Outcome(routed=True)
-        return Outcome((Finding("refuses", "refuses without a CSRF token"),), routed=True)
+            return Outcome(routed=_OF_CSRF)
+        return Outcome((Finding("refuses", "refuses without a CSRF token"),), routed=_OF_CSRF)
 
 
-_ANY = Facts()
+#: On which facts of a route it depends whether CSRF is checked.
+_OF_CSRF = frozenset({"endpoint", "blueprint", "method"})
 
 
 def adopt(modules: Iterable[str]) -> None:

@@ -34,6 +34,9 @@ _HARMLESS = frozenset({
 #: Parts of Python that run what they are given by name, or text.
 _RUNS_ANYTHING = frozenset({"importlib", "runpy", "code", "codeop", "ctypes", "pickle", "unittest"})
 
+#: Parts of those that run nothing.
+_PLAIN_PARTS = ("importlib.metadata", "importlib.resources")
+
 #: `module.qualname` (a prefix) of what turns callers away, and what it does.
 REFUSES = {
     "flask_login.utils.login_required": "needs a login (flask_login.login_required)",
@@ -108,11 +111,16 @@ IDENTITIES = (
 LOGIN_WORDS = ("login", "log-in", "log_in", "signin", "sign-in", "sign_in", "logon", "/auth", "sso")
 
 
+def is_of_python(root: str) -> bool:
+    """Tell whether a package is a part of Python."""
+    return root in sys.stdlib_module_names or root == "builtins"
+
+
 def is_harmless(module: str) -> bool:
     """Tell whether a module's code turns no caller away, whatever it is asked."""
     root = module.partition(".")[0]
-    if root in sys.stdlib_module_names or root == "builtins":
-        return root not in _RUNS_ANYTHING
+    if is_of_python(root):
+        return root not in _RUNS_ANYTHING or module.startswith(_PLAIN_PARTS)
     return root in _HARMLESS or root == "gateway"
 
 

@@ -13,7 +13,8 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from gateway.guards import source
-from gateway.guards.frame import Facts, Finding, Frame, Outcome
+from gateway.guards.answers import code_of
+from gateway.guards.frame import Facts, Finding, Frame, Named, Outcome
 from gateway.guards.statements import Statements
 from gateway.guards.values import (
     ANY_DATA,
@@ -39,12 +40,16 @@ MAX_FUNCTIONS = 2_000
 #: How many expressions are read for one view or hook, and for a whole app; what is left then is
 #: read for the fewest. Beyond, a call "perhaps" refuses. So a start takes seconds at most.
 EXPRESSIONS = 10_000
+#: The same for what unknown objects may be that it asks for something.
+_NAMESAKES = 4_000
 _WHOLE_APP = 60_000
 _FEWEST = 60
 MAX_DEPTH = 40
 #: In how many ways one function is read for one view or hook: then with any text or number in the
 #: place of a certain one, and after as many again it counts as unread.
 MAX_WAYS = 12
+#: From how deep on that is always so: what many views share is read once for all of them.
+_DEEP = 3
 _MAX_RECURSION = 3
 _TEXTS = (str, bytes, int, float)
 _MOST_OBJECTS = 200
@@ -57,12 +62,14 @@ class Reader(Statements):
 
     def __init__(self, app: Any = None, *, native: bool = False) -> None:
         super().__init__(app, native=native)
-        self._memo: dict[object, Outcome] = {}
+        #: By the call, by the names of the facts that it asks for, by what these are.
+        self._memo: dict[object, dict[frozenset[str], dict[object, Outcome]]] = {}
         self._running: list[object] = []
         self._bodies: list[object] = []
         self._left = MAX_FUNCTIONS
         self._ways: Counter[object] = Counter()
-        self._limit = EXPRESSIONS
+        #: How many expressions were read for what unknown objects may be.
+        self._on_names = 0
         self._cut: int | None = None
         self._places: dict[FunctionType, ast.AST] = {}
         self._being_used: set[Bag] = set()
@@ -79,18 +86,19 @@ class Reader(Statements):
         answers: bool = True,
     ) -> Outcome:
         """Read a view, hook, middleware or dependency as it is called by its framework."""
+        self.handling = False
         self.facts = facts or Facts()
         self._left = MAX_FUNCTIONS
         self._ways.clear()
-        self._limit = self.expressions + min(
-            EXPRESSIONS, max(_FEWEST, _WHOLE_APP - self.expressions)
-        )
+        direct = self.expressions - self._on_names
+        self.limit = self.expressions + min(EXPRESSIONS, max(_FEWEST, _WHOLE_APP - direct))
         frame = Frame("", {}, answers=answers)
         self.tail, self.tail_read = _ROOT, False
         try:
             values = self.call(Known(function), args, {}, frame, _ROOT, rest)
             if answers and not self.tail_read:
                 self.answer(values, frame, _ROOT)
+            self._namesakes(frame)
         except Exception as error:  # noqa: BLE001 - what can't be read is no proof of anything
             self._running.clear()
             self._bodies.clear()
@@ -99,7 +107,24 @@ class Reader(Statements):
             self.note(frame, Finding("perhaps", what))
             values = frozenset({REPORTED})
         self.tail = None
-        return Outcome(tuple(frame.findings.values()), values, frozenset(frame.codes), frame.routed)
+        return frame.outcome(values)
+
+    def _namesakes(self, frame: Frame) -> None:
+        """Read what unknown objects may have been asked for, and what that asks for in turn."""
+        self.tail = None
+        before = self.expressions
+        self.limit = before + min(_NAMESAKES, max(_FEWEST, _WHOLE_APP - self._on_names))
+        read: set[Named] = set()
+        while left := frame.named - read:
+            read |= left
+            for each in sorted(left, key=lambda one: (one.name, one.called)):
+                if self.expressions >= self.limit:
+                    self.take(frame, _TOO_MUCH)
+                    break
+                self.namesakes(each, frame, _ROOT)
+            if self.expressions >= self.limit:
+                break
+        self._on_names += self.expressions - before
 
     def follow(
         self,
@@ -114,16 +139,25 @@ class Reader(Statements):
         kwargs = kwargs or {}
         what = function.value if isinstance(function, Known) else function
         body = what.__code__ if isinstance(what, FunctionType) else what
-        if self._ways[body] >= MAX_WAYS:
+        if self._ways[body] >= MAX_WAYS or len(self._running) >= _DEEP:
             args = tuple(_any_text(each) for each in args)
             kwargs = {name: _any_text(each) for name, each in kwargs.items()}
         given = tuple(sorted(kwargs.items(), key=lambda each: each[0]))
-        key = (what, args, given, rest, answers, _state([*args, *kwargs.values(), rest]))
+        key = (
+            what,
+            args,
+            given,
+            rest,
+            answers,
+            self.handling,
+            _state([*args, *kwargs.values(), rest]),
+        )
         # What a nested function sees of the one around it may be another value by now.
         keeps = not isinstance(function, Local)
-        for each in (key, (key, self.facts)):
-            if keeps and each in self._memo:
-                return self._memo[each]
+        for names, by_facts in self._memo.get(key, {}).items() if keeps else ():
+            outcome = by_facts.get(self.facts.of(names))
+            if outcome is not None:
+                return outcome
         if key in self._running:
             place = self._running.index(key)
             self._cut = place if self._cut is None else min(place, self._cut)
@@ -131,7 +165,7 @@ class Reader(Statements):
         if (
             self._left <= 0
             or self._ways[body] >= 2 * MAX_WAYS
-            or self.expressions >= self._limit
+            or self.expressions >= self.limit
             or len(self._running) > MAX_DEPTH
             or (self._bodies.count(body) >= _MAX_RECURSION)
         ):
@@ -152,7 +186,8 @@ class Reader(Statements):
             self._cut = None
         # What leads back to a function that is still being read lacks that one's signs.
         if keeps and self._cut is None:
-            self._memo[(key, self.facts) if outcome.routed else key] = outcome
+            by_facts = self._memo.setdefault(key, {}).setdefault(outcome.routed, {})
+            by_facts[self.facts.of(outcome.routed)] = outcome
         return outcome
 
     def _read(
@@ -188,7 +223,8 @@ class Reader(Statements):
                   for each in signs),
             joined(*(each.returns for each in outcomes)),
             frozenset({code}),
-            any(each.routed for each in outcomes),
+            frozenset().union(*(each.routed for each in outcomes)),
+            frozenset().union(*(each.named for each in outcomes)),
         )  # fmt: skip
 
     def _body(
@@ -216,9 +252,7 @@ class Reader(Statements):
             returns = joined(returns, NONE)
         if frame.torn:
             returns = joined(returns, frozenset({ROUTE_DATA}))
-        return Outcome(
-            tuple(frame.findings.values()), returns, frozenset(frame.codes), frame.routed
-        )
+        return frame.outcome(returns)
 
     def _bind(
         self,
@@ -296,12 +330,7 @@ class Reader(Statements):
         if not self.tail_read:
             self.answer(joined(*returned), frame, _ROOT)
         self.tail, self.tail_read = before, True
-        return Outcome(
-            tuple(frame.findings.values()),
-            joined(*returned),
-            frozenset(frame.codes),
-            frame.routed,
-        )
+        return frame.outcome(joined(*returned))
 
     def may_call_back(self, kind: type) -> Outcome:
         """Read all methods of a class whose library base may call them."""
@@ -319,17 +348,18 @@ class Reader(Statements):
                 if name in ("__init__", "__new__") or not self.is_followed(function):
                     continue
                 self.call(Known(function), (frozenset({me}),), {}, frame, _ROOT, ANY_DATA)
-        outcome = Outcome(
-            tuple(frame.findings.values()), NOTHING, frozenset(frame.codes), frame.routed
-        )
+        outcome = frame.outcome()
         self._called_back[kind] = outcome
         return outcome
 
 
 def _any_text(values: Values) -> Values:
-    """Return the values with any text or number in the place of certain ones."""
+    """Return the values with any text or number in the place of certain ones, but for statuses."""
     return frozenset(
-        DATA if isinstance(each, Known) and type(each.value) in _TEXTS else each for each in values
+        DATA
+        if type(each) is Known and type(each.value) in _TEXTS and code_of(each) is None
+        else each
+        for each in values
     )
 
 

@@ -10,6 +10,7 @@ import linecache
 import site
 import sys
 import sysconfig
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from types import (
@@ -25,7 +26,7 @@ from types import (
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
@@ -47,6 +48,13 @@ _LIBRARIES = tuple(
 
 def static(owner: Any, name: str) -> Any:
     """Read an attribute without running a property or `__getattr__`; None where there is none."""
+    if type(owner) is not type:
+        return inspect.getattr_static(owner, name, None)
+    # The same, without its checks for odd metaclasses and slots: it is asked a lot.
+    for base in type.__dict__["__mro__"].__get__(owner):
+        held = type.__dict__["__dict__"].__get__(base)
+        if name in held:
+            return held[name]
     return inspect.getattr_static(owner, name, None)
 
 
@@ -156,31 +164,115 @@ def full_name(value: Any) -> str:
     return f"{home(value)}.{qualname(value)}"
 
 
-@cache
-def _functions(filename: str) -> dict[int, list[Function]]:
-    """Index a file's functions by the line that their code starts at."""
-    text = "".join(linecache.getlines(filename))
-    found: dict[int, list[Function]] = {}
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError):
-        return found
-    for node in ast.walk(tree):
-        if isinstance(node, Function):
-            lines = [each.lineno for each in getattr(node, "decorator_list", ())]
-            found.setdefault(min([node.lineno, *lines]), []).append(node)
-    return found
+@dataclass(frozen=True, slots=True)
+class _File:
+    """What one file of source tells."""
+
+    #: Its functions, by the line that their code starts at.
+    functions: dict[int, list[Function]]
+    #: The globals that its functions set anew by `global`.
+    rebound: frozenset[str]
+    #: The names under which it keeps something that may be called: methods, attributes, arguments.
+    callables: frozenset[str]
 
 
 @cache
-def rebound(filename: str) -> frozenset[str]:
-    """List the globals of a file that its functions set anew by `global`."""
+def _read(filename: str) -> _File:
+    functions: dict[int, list[Function]] = {}
+    rebound_: set[str] = set()
+    callables: set[str] = set()
     try:
         tree = ast.parse("".join(linecache.getlines(filename)))
     except (SyntaxError, ValueError, RecursionError):
-        return frozenset()
-    nodes = (node for node in ast.walk(tree) if isinstance(node, ast.Global))
-    return frozenset(name for node in nodes for name in node.names)
+        return _File(functions, frozenset(), frozenset())
+    # Classes that a function makes can't be found by way of a module.
+    top = {id(each) for each in _classes(tree.body)}
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda():
+                lines = [each.lineno for each in getattr(node, "decorator_list", ())]
+                functions.setdefault(min([node.lineno, *lines]), []).append(node)
+            case ast.Global():
+                rebound_.update(node.names)
+            case ast.Assign():
+                callables.update(_kept(node.targets, node.value))
+            case ast.AnnAssign() if node.value is not None:
+                callables.update(_kept([node.target], node.value))
+            case ast.ClassDef() if id(node) not in top:
+                callables.update(each.name for each in ast.walk(node) if isinstance(each, _NAMED))
+            case ast.keyword(arg=str(name)) if _may_be_called(node.value):
+                callables.add(name)
+            case _:
+                pass
+    return _File(functions, frozenset(rebound_), frozenset(callables))
+
+
+_NAMED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
+
+def _classes(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Yield the classes of a module, and those inside them, but none in functions."""
+    for each in body:
+        if isinstance(each, ast.ClassDef):
+            yield each
+        if not isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef):
+            inner = [one for name in ("body", "orelse", "handlers", "finalbody")
+                     for one in getattr(each, name, ())]  # fmt: skip
+            yield from _classes(inner)
+
+
+def _kept(targets: list[ast.expr], value: ast.expr) -> Iterator[str]:
+    if not _may_be_called(value):
+        return
+    for target in targets:
+        for each in ast.walk(target):
+            if isinstance(each, ast.Attribute) and isinstance(each.ctx, ast.Store):
+                yield each.attr
+
+
+def _may_be_called(value: ast.expr) -> bool:
+    """Tell whether an expression may give a function: no text, number or display does."""
+    return isinstance(
+        value,
+        ast.Name
+        | ast.Attribute
+        | ast.Call
+        | ast.Lambda
+        | ast.Subscript
+        | ast.IfExp
+        | ast.BoolOp
+        | ast.Await
+        | ast.NamedExpr
+        | ast.Tuple
+        | ast.List,
+    )
+
+
+def callables(filename: str) -> frozenset[str]:
+    """List the attributes to which a file's code gives a function, or what may be one."""
+    return _read(filename).callables
+
+
+def unloaded(loaded: set[str]) -> Iterator[Path]:
+    """Yield the files of the team's packages that no loaded module is from."""
+    roots = {name.partition(".")[0] for name in list(sys.modules)}
+    for root in roots:
+        for folder in plain_dict(sys.modules.get(root)).get("__path__", ()):
+            if own_file(f"{folder}/__init__.py"):
+                for file in Path(folder).rglob("*.py"):
+                    if str(file.absolute()) not in loaded:
+                        yield file
+
+
+def text_of(module: object) -> str:
+    """Return a module's source; empty where there is none."""
+    file = plain_dict(module).get("__file__")
+    return "".join(linecache.getlines(file)) if isinstance(file, str) else ""
+
+
+def rebound(filename: str) -> frozenset[str]:
+    """List the globals of a file that its functions set anew by `global`."""
+    return _read(filename).rebound
 
 
 @cache
@@ -191,7 +283,7 @@ def nodes_of(code: CodeType) -> tuple[Function, ...]:
     """
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     found = []
-    for node in _functions(code.co_filename).get(code.co_firstlineno, ()):
+    for node in _read(code.co_filename).functions.get(code.co_firstlineno, ()):
         args = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
         named = "<lambda>" if isinstance(node, ast.Lambda) else node.name
         # Inside a class, `__x` is compiled to `_Class__x`.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING
 
 from gateway.guards.base import derived
@@ -252,8 +253,7 @@ class Statements(Expressions):
     def _for(self, node: ast.For | ast.AsyncFor, frame: Frame) -> Flow:
         over = self.ev(node.iter, frame)
         one_by_one = self.one_by_one(over)
-        leaves = any(isinstance(each, ast.Break | ast.Continue) for each in ast.walk(node))
-        if one_by_one is None or leaves:
+        if one_by_one is None or _leaves(node):
             return self._loop(node, self.elements(over, frame, node.iter), frame)
         flow, branch = Flow.GOES_ON, frame.branch
         for element in one_by_one:
@@ -340,3 +340,9 @@ class Statements(Expressions):
         if classes is None:
             return frozenset({Made(Exception)})
         return frozenset(self.make(each, each) for each in classes) or NOTHING
+
+
+@cache
+def _leaves(node: ast.stmt) -> bool:
+    """Tell whether a loop, or one inside it, is left early or goes on with its next turn."""
+    return any(isinstance(each, ast.Break | ast.Continue) for each in ast.walk(node))

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 #: Builtin types whose values can be looked at, compared and asked without running user code.
 PLAIN: tuple[type, ...] = (str, bytes, int, float, bool, type(None))
 _MOST = 24
+#: How many texts an attribute may have before it counts as one that may have any.
+_MOST_TEXTS = 3
 
 
 class Value:
@@ -69,7 +71,11 @@ class Made(Value):
 
     def put(self, name: str, values: Values) -> None:
         """Set an attribute, besides what it was before."""
-        self.fields[name] = joined(self.fields.get(name, NOTHING), held(values))
+        found = joined(self.fields.get(name, NOTHING), held(values))
+        plain = {each for each in found if isinstance(each, Known) and type(each.value) is str}
+        if len(plain) > _MOST_TEXTS:
+            found = (found - plain) | {DATA}
+        self.fields[name] = found
 
     def state(self) -> object:
         """Return what tells the object from what it was before."""
@@ -96,6 +102,8 @@ class Bag(Value):
     """A list, set or dict that the code makes; what is put in is kept without order."""
 
     held: Values = frozenset()
+    #: A display of which every key is known, until something else is put in.
+    table: dict[Value, Values] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +168,8 @@ ROUTE_DATA = Mark("route data")
 UNKNOWN = Mark("unknown")
 #: Comes from something that was reported already.
 REPORTED = Mark("reported")
+#: Some module, which the code imports by its name.
+MODULE = Mark("module")
 #: A decorator that gives back what it is given: functools.wraps(…).
 SAME = Mark("same")
 REQUEST = Mark("request")
@@ -203,6 +213,11 @@ def held(values: Values) -> Values:
 def routed(value: Value) -> Value:
     """Return a value as one that another route would have otherwise."""
     return Routed(value.value) if isinstance(value, Known) else value
+
+
+def is_unknown(value: Value) -> bool:
+    """Tell whether a value may be anything: itself, or an attribute of such a thing."""
+    return value is UNKNOWN or (isinstance(value, Method) and value.owner is UNKNOWN)
 
 
 def known(values: Values) -> list[Any] | None:
