@@ -137,7 +137,7 @@ class Answers(Calls):
         login = next((text for text in texts if self._is_login(text)), None)
         if login is not None:
             self.say(frame, "refuses", f"redirects to {login}", node)
-        elif frame.branch or not frame.answers:
+        elif frame.branch > frame.in_order or not frame.answers:
             self.say(frame, "perhaps", "redirects", node)
 
     def _is_login(self, text: str) -> bool:

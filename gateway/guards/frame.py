@@ -107,6 +107,8 @@ class Frame:
     doubt: int = 0
     #: Above 0: a line that isn't reached by everybody.
     branch: int = 0
+    #: How many of these lines are only reached by those whose form is in order, whoever they are.
+    in_order: int = 0
     #: The return value depends on the route in a way that can't be told.
     torn: bool = False
     #: A loop was left, or went on with its next turn.

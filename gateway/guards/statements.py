@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
 
+from gateway.guards import source
 from gateway.guards.base import derived
 from gateway.guards.expressions import Expressions
 from gateway.guards.frame import Flow
@@ -158,22 +159,47 @@ class Statements(Expressions):
         known_only = self.asks_who(node.test, frame)
         return self._branches(
             frame, [(node.body, known_only == "known"), (node.orelse, known_only == "stranger")],
-            torn=torn,
+            torn=torn, checked=self._checks_a_form(node.test, frame),
         )  # fmt: skip
 
+    def _checks_a_form(self, test: ast.expr, frame: Frame) -> bool:
+        """Tell whether a test is `form.validate_on_submit()`, or the same by hand, and no more.
+
+        What redirects then has taken what was sent: it is the end of a POST, and no refusal.
+        """
+        match test:
+            case ast.BoolOp(op=ast.And(), values=[first, last]):
+                yes, no = self.truth(self.ev(first, frame), frame)
+                return yes != no and self._checks_a_form(last, frame)
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name() as form, attr="validate_on_submit" | "validate")
+            ):
+                kinds = self.classes_of(self.ev(form, frame))
+                return bool(kinds) and all(map(_is_form, kinds or ()))
+        return False
+
     def _branches(
-        self, frame: Frame, bodies: list[tuple[list[ast.stmt], bool]], *, torn: bool
+        self,
+        frame: Frame,
+        bodies: list[tuple[list[ast.stmt], bool]],
+        *,
+        torn: bool,
+        checked: bool = False,
     ) -> Flow:
         """Read branches of which one is taken; `torn` where the route says which.
 
-        A body whose second word is True is reached by known callers only.
+        A body whose second word is True is reached by known callers only; `checked`: the first one
+        by those whose form is in order.
         """
         before, flows, left = dict(frame.env), [], []
         for body, insiders in bodies:
             frame.env = dict(before)
             with self._branch(frame, doubt=torn or insiders):
                 count = len(frame.returns)
+                in_order = checked and body is bodies[0][0]
+                frame.in_order += in_order
                 flow = self.block(body, frame)
+                frame.in_order -= in_order
                 if torn and len(frame.returns) > count:
                     frame.torn = True
             flows.append(flow)
@@ -340,6 +366,11 @@ class Statements(Expressions):
         if classes is None:
             return frozenset({Made(Exception)})
         return frozenset(self.make(each, each) for each in classes) or NOTHING
+
+
+def _is_form(kind: type) -> bool:
+    """Tell whether a class is a form of WTForms', whose own checks are read with its validators."""
+    return any(source.home(base).partition(".")[0] == "wtforms" for base in kind.__mro__)
 
 
 @cache

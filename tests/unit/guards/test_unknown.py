@@ -8,7 +8,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from flask import Flask, abort, g, request
+from flask import Flask, abort, g, redirect, request
+from flask_wtf import FlaskForm
+from wtforms import StringField  # type: ignore[import-untyped]
 
 from gateway.guards import source
 from gateway.guards.frame import Facts
@@ -108,6 +110,33 @@ def imports_what_is_not_loaded() -> str:
     return str(look())
 
 
+class Sheet(FlaskForm):  # type: ignore[misc]
+    title = StringField()
+
+
+def redirects_after_a_post() -> Any:
+    form = Sheet()
+    if form.validate_on_submit():
+        return redirect("/sheets")
+    return "form"
+
+
+def redirects_instead_of_the_form() -> Any:
+    form = Sheet()
+    if not form.validate_on_submit():
+        return redirect("/sheets")
+    return "form"
+
+
+def redirects_by_who_is_calling() -> Any:
+    form = Sheet()
+    if form.validate_on_submit():
+        if g.sheet_is_hidden:
+            return redirect("/sheets")
+        return "saved"
+    return "form"
+
+
 def mapped_to_404() -> str:
     raise Absent
 
@@ -152,6 +181,7 @@ def does(view: Callable[..., Any]) -> str:
         package_version,
         imported_by_name,
         imports_what_is_loaded,
+        redirects_after_a_post,
         mapped_to_404,
     ],
 )
@@ -169,6 +199,8 @@ def test_what_only_looks_as_if_it_could_refuse(view: Callable[..., Any]) -> None
         alarming_name,
         imported_and_refusing,
         imports_what_is_not_loaded,
+        redirects_instead_of_the_form,
+        redirects_by_who_is_calling,
     ],
 )
 def test_its_neighbour_that_may_refuse(view: Callable[..., Any]) -> None:
