@@ -4,12 +4,15 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # Most tests wait for sockets and processes: more workers than cores.
 PYTEST := -m pytest -n 3
+# What fails beside two others, on a machine that is busy with them, is asked once more by itself.
+ALONE := -m pytest -n 0 --last-failed --last-failed-no-failures none
 # Pure arithmetic, programs of others, and commands of which test_cli, test_diffs and test_live have
 # enough to tell whether an old typer or rich is to blame.
 SAME := tests/unit/rollout tests/unit/shadow tests/functional/test_report.py
 SAME += tests/functional/test_rolling.py tests/functional/test_demo_story.py tests/functional/test_deploy.py
 SAME += tests/functional/test_remote.py tests/functional/test_write.py
 SAME += tests/functional/test_overrides_seen.py
+LOWEST = -o cache_dir=$(VENV)-lowest/.pytest_cache $(SAME:%=--ignore=%)
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c .ci/constraints.txt
 
 .DEFAULT_GOAL := help
@@ -47,7 +50,7 @@ demo: $(VENV)/.demo  ## install, then serve the demo on real traffic
 	$(BIN)/gateway demo
 
 test: $(VENV)/.dev  ## run the tests
-	$(BIN)/python $(PYTEST)
+	$(BIN)/python $(PYTEST) || $(BIN)/python $(ALONE)
 
 check: $(VENV)/.dev  ## format, lint, types, layers, the demo's config
 	$(BIN)/ruff format --check .
@@ -57,7 +60,7 @@ check: $(VENV)/.dev  ## format, lint, types, layers, the demo's config
 	$(BIN)/gateway check config/gateway.yaml
 
 test-lowest: $(VENV)-lowest/.lowest  ## run the tests on the lowest supported versions
-	$(VENV)-lowest/bin/python $(PYTEST) -p no:cacheprovider $(SAME:%=--ignore=%)
+	$(VENV)-lowest/bin/python $(PYTEST) $(LOWEST) || $(VENV)-lowest/bin/python $(ALONE) $(LOWEST)
 
 bench: $(VENV)-bench/.bench  ## compare with the peers, side by side (needs wrk and nginx)
 	$(VENV)-bench/bin/python -m tests.benchmarks --out tests/benchmarks --readme README.md
