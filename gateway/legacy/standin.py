@@ -443,9 +443,10 @@ def _look_again() -> None:
 
 
 class OneReader:
-    """An ASGI `receive` for several listeners, once the body is complete.
+    """An ASGI `receive` for several listeners, as servers need not allow two to wait at once.
 
-    All that can come then is `http.disconnect`; servers need not allow two to wait for it.
+    `http.disconnect` is told to each of them, whenever they ask. What comes of a body is told to
+    those who wait for it, and then no more: whoever reads on must come to its end.
     """
 
     def __init__(self, receive: Receive) -> None:
@@ -453,10 +454,13 @@ class OneReader:
         self._waiting: asyncio.Future[Any] | None = None
 
     async def __call__(self) -> Message:
-        """Wait for the one message that is left."""
-        if self._waiting is None:
-            self._waiting = asyncio.ensure_future(self._receive())
-        message: Message = await asyncio.shield(self._waiting)
+        """Wait for the next message."""
+        waiting = self._waiting
+        if waiting is None:
+            waiting = self._waiting = asyncio.ensure_future(self._receive())
+        message: Message = await asyncio.shield(waiting)
+        if message["type"] == "http.request" and self._waiting is waiting:
+            self._waiting = None
         return message
 
     def close(self) -> None:
