@@ -21,7 +21,7 @@ class LegacyEndpoint:
     """One rule of Flask's `url_map`. `ref` is the Werkzeug rule; `host` is "" for the default.
 
     `pattern` is a regex that reads the parameters out of a path as Werkzeug does, but as raw text;
-    "" where the rule's converters can't be read.
+    "" where the rule's converters can't be read. `function` is the view itself, as it was read.
     """
 
     template: Template
@@ -34,6 +34,7 @@ class LegacyEndpoint:
     any_method: bool = False
     """It has no list of methods: it answers any, those that nobody has heard of, too."""
     pattern: str = field(default="", repr=False)
+    function: object = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

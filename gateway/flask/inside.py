@@ -30,7 +30,7 @@ from werkzeug.routing import RequestRedirect
 
 from gateway.cutover import NOBODY, Caller, Decision, decide
 from gateway.exceptions import Handover, Strayed, UseLegacy
-from gateway.flask.patched import other_dispatch
+from gateway.flask.patched import has_other_view, other_dispatch
 from gateway.flask.reached import note_view
 from gateway.flask.responses import flask_response, is_host, passed_on
 from gateway.flask.seen import (
@@ -320,6 +320,8 @@ class Passport:
         other = other_dispatch(type(app))
         if other is not None:
             return f"{other} has replaced Flask.dispatch_request"
+        if has_other_view(app, self.match.route):
+            return "its view has been replaced since `check` read it (a reload reads it again)"
         if self._early is not None:
             return f"something has replaced request.{self._early} before Flask's first hook"
         other = replaced(_current())

@@ -93,6 +93,7 @@ class FlaskRoutes:
             ref=rule,
             any_method=rule.methods is None,
             pattern=_pattern(rule),
+            function=view,
         )
 
     def answer(self, scope: Scope, method: str, path: str) -> LegacyAnswer:

@@ -11,7 +11,7 @@ from flask.sessions import SecureCookieSessionInterface
 from gateway.flask import inside, sessions
 from gateway.flask.borrowed import FLASK_KEY
 from gateway.flask.mirroring import quieten
-from gateway.flask.patched import is_patched, other_dispatch
+from gateway.flask.patched import has_other_view, is_patched, other_dispatch
 from gateway.routing import Coverage
 
 if TYPE_CHECKING:
@@ -93,6 +93,8 @@ class FlaskSide:
         outcome = match.read.outcome
         alone = match.route is None or match.route.coverage is not Coverage.BOTH
         if not (outcome == "rule" or (outcome == "none" and alone)) or self.wanted_by(match):
+            return False
+        if has_other_view(self.app, match.route):
             return False
         return hooks == "skip" or not self.surrounds(match, scope)
 

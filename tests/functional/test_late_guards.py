@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Header, HTTPException
 from flask import Blueprint, Flask, appcontext_pushed, request_started
 from werkzeug.routing import Map
 
 from tests.functional.servers import serve
-from tests.functional.test_fail_closed import SEEN, TOKEN, Seen, ask, guard, moved, override
+from tests.functional.test_fail_closed import SEEN, TOKEN, Seen, ask, guard, moved, override, told
 
 if TYPE_CHECKING:
     from werkzeug.routing import MapAdapter
@@ -75,6 +75,63 @@ def test_a_guard_that_is_added_while_requests_flow_guards_the_next_one(late: Any
         assert ask(url, ASKED)[0] == 401
         assert ask(url, f"{ASKED}\n{TOKEN}") == (200, b'"native page"')
     assert seen.ran == ["page", "page"]
+
+
+def guarded_page() -> str:
+    guard()
+    return "legacy page"
+
+
+def in_place(app: Flask) -> None:
+    app.view_functions["shop.inner.page"] = guarded_page
+
+
+def by_other_mapping(app: Flask) -> None:
+    app.view_functions = {**app.view_functions, "shop.inner.page": guarded_page}
+
+
+def knows(x_who: str | None = Header(None)) -> str:
+    if x_who != "ann":
+        raise HTTPException(401)
+    return x_who
+
+
+@pytest.mark.parametrize("late", [in_place, by_other_mapping])
+@pytest.mark.parametrize(
+    ("auth", "hooks"),
+    [
+        ("hooks", "inherit"),
+        ("shared", "inherit"),
+        ("shared", "skip"),
+        ("none", "inherit"),
+        ("none", "skip"),
+    ],
+)
+def test_a_view_that_is_wrapped_while_requests_flow_answers_by_itself(
+    auth: str, hooks: str, late: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may be a guard; only where native is guarded otherwise, or by nobody, it need not be."""
+    seen = Seen()
+    app = shop()
+    accepted = dict.fromkeys(("may-guard-itself", "hooks-guard-nobody"), "a page of the tests")
+    rule: dict[str, Any] = {"prefix": "/", "cutover": "native", "auth": auth, "hooks": hooks}
+    if auth == "hooks":
+        rule["accept"] = accepted
+    more = {"auth": {"dependency": f"{__name__}:knows"}} if auth == "shared" else {}
+    who = f"{ASKED}\nX-Who: ann"
+    with (
+        told(caplog) as lines,
+        serve(moved(app, shop_twin(seen), seen, rule, **more)) as url,
+    ):
+        assert ask(url, who) == (200, b'"native page"')
+        late(app)
+        if auth == "none":
+            assert ask(url, who) == (200, b'"native page"')
+            return
+        assert ask(url, who)[0] == 401
+        assert ask(url, f"{who}\n{TOKEN}") == (200, b"legacy page")
+        assert lines("its view has been replaced") == 1
+    assert seen.ran == ["page"]
 
 
 @pytest.mark.parametrize("signal", [request_started, appcontext_pushed])
