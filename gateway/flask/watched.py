@@ -92,6 +92,8 @@ def replaced(request: Request) -> str | None:
     state = vars(request)
     noted: dict[str, Any] = state[_NOTED]
     watching: _Watching = getattr(type(request), _WATCHING)
+    if type(request) is not watching.noting:
+        return "__class__"
     # The usual case, without a loop in Python: all is noted, and nothing has been added.
     if len(state) != len(noted) + 1 or not all(map(is_, map(state.get, noted), noted.values())):
         for name, value in state.items():

@@ -114,6 +114,12 @@ def user_agent() -> None:
     request.user_agent = "user"  # type: ignore[assignment]
 
 
+def own_class() -> None:
+    found = request._get_current_object()  # type: ignore[attr-defined]
+    changed = {"form": property(lambda _: CLEAN), "get_json": lambda *_, **__: dict(CLEAN)}
+    found.__class__ = type("Cleaned", (type(found),), changed)
+
+
 def full_path() -> None:
     request.full_path = "/save?role=user"
 
@@ -122,7 +128,7 @@ REPLACING = (
     form, form_after_reading, form_in_the_dict, values, args, args_in_the_dict, files, cookies,
     headers, data, cached_data, cached_data_after_reading, stream, get_json, cached_json,
     cached_json_after_reading, changed_json, emptied_json, authorization, remote_addr, user_agent,
-    full_path,
+    full_path, own_class,
 )  # fmt: skip
 
 
