@@ -76,7 +76,9 @@ def replaced_body(call: Call, environ: Mapping[str, Any]) -> bytes | None:
     except (OSError, ValueError) as error:  # closed already
         raise Unreadable from error
     length = str(environ.get("CONTENT_LENGTH") or "")
-    return data[: int(length)] if length.isdecimal() else data
+    if environ.get("wsgi.input_terminated") or not length.isdecimal():
+        return data  # all that Werkzeug gives the view (`get_input_stream`)
+    return data[: int(length)]
 
 
 def _is_empty(call: Call) -> bool:

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from fastapi import APIRouter, FastAPI, Header, Request
 from flask import Flask, g, request
+from starlette.responses import PlainTextResponse
 from werkzeug.datastructures import ImmutableMultiDict
 from werkzeug.test import run_wsgi_app
 
+from gateway import Gateway
 from gateway.flask import FlaskRoute
+from gateway.routing import Backend
 from tests.functional.servers import serve
 from tests.functional.test_fail_closed import SEEN, TOKEN, Seen, ask, guard, moved, told
 
@@ -244,6 +247,29 @@ def test_a_body_that_middleware_has_replaced_is_what_native_reads(wrap: Any, bod
         status, answer = ask(url, "POST /save HTTP/1.1\nHost: ok", b"an evil body")
         expected = b'"an fine! body"' if wrap is io.BytesIO else b"an fine! body"
         assert (status, answer) == (200, expected)
+
+
+def test_a_longer_body_is_read_to_its_end_whatever_the_length_said() -> None:
+    """As Werkzeug reads it for a view, since the gateway ends its bodies by itself."""
+    app, twin = Flask("legacy"), FastAPI()
+
+    @app.before_request
+    def clean() -> None:
+        request.environ["wsgi.input"] = io.BytesIO(b"a cleaned body that is longer")
+
+    app.add_url_rule("/save", "save", lambda: bytes(request.get_data()), methods=["POST"])
+
+    @twin.post("/save")
+    async def save(request: Request) -> PlainTextResponse:
+        return PlainTextResponse(await request.body())
+
+    bare = Gateway(legacy=app)
+    with serve(bare) as oracle:
+        expected = ask(oracle, "POST /save HTTP/1.1\nHost: ok", b"evil")
+    with serve(moved(app, twin, seen := Seen(), SAVE)) as url:
+        assert ask(url, "POST /save HTTP/1.1\nHost: ok", b"evil") == expected
+    assert expected == (200, b"a cleaned body that is longer")
+    assert seen.exchanges[-1].decision.backend is Backend.NATIVE
 
 
 def user_twin(seen: Seen) -> FastAPI:
