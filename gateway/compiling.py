@@ -172,8 +172,10 @@ class _Compiler:
                 by_legacy[id(endpoint.ref)][method] = unit
                 if not endpoint.host:
                     seen.add((endpoint.template.segments, method))
-                if partner is not None and not endpoint.host:
-                    paired.add(endpoint.template.segments)
+                if partner is None:
+                    continue
+                paired.add(endpoint.template.segments)
+                if not endpoint.host:
                     by_native.setdefault(native_key(partner, method), unit)
         overlays: dict[int, dict[NativeKey, Unit]] = defaultdict(dict)
         for native, template in self.natives:

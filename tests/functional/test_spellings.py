@@ -8,8 +8,9 @@ import pytest
 from fastapi import FastAPI, WebSocket
 from flask import Blueprint, Flask
 
+from gateway import Gateway
 from tests.functional.servers import serve
-from tests.functional.test_fail_closed import PARSERS, Seen, ask, guard, moved
+from tests.functional.test_fail_closed import PARSERS, TOKEN, Seen, ask, guard, moved
 
 pytestmark = pytest.mark.network
 
@@ -78,3 +79,31 @@ def test_a_newline_leads_to_no_handler_that_the_path_itself_does_not_lead_to(par
         assert ask(url, "GET /docs/a%0a HTTP/1.1\nHost: ok")[0] in (401, 404)
         assert ask(url, "POST /docs/a%0A HTTP/1.1\nHost: ok")[0] in (404, 405)
     assert seen.ran == []
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
+def test_a_path_that_flask_has_on_one_host_is_unknown_on_another(method: str) -> None:
+    """Native tells nothing of it there: no 405, and no redirect to the spelling that it has."""
+    seen = Seen()
+
+    def hosted() -> Flask:
+        app = Flask("legacy", host_matching=True, static_folder=None)
+        app.before_request(guard)
+        app.add_url_rule("/users/<name>", "user", lambda name: f"legacy {name}", host="ok")
+        return app
+
+    twin = FastAPI()
+
+    @twin.get("/users/{name}")
+    async def user(name: str) -> str:
+        seen.ran.append(name)
+        return "native"
+
+    rule = {"prefix": "/users", "host": "ok", "cutover": "native", "auth": "hooks"}
+    paths = ("/users/ann", "/users/ann/", "/users//ann")
+    with serve(Gateway(legacy=hosted())) as oracle, serve(moved(hosted(), twin, seen, rule)) as url:
+        for path in paths:
+            asked = f"{method} {path} HTTP/1.1\nHost: elsewhere\n{TOKEN}"
+            assert ask(url, asked) == ask(oracle, asked)
+        assert seen.ran == []
+        assert ask(url, f"GET /users/ann HTTP/1.1\nHost: ok\n{TOKEN}") == (200, b'"native"')
