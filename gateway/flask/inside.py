@@ -20,12 +20,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from weakref import ReferenceType, ref
 
 from flask import Flask, Response, abort, g, request, request_finished
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+from werkzeug.exceptions import (
+    HTTPException,
+    MethodNotAllowed,
+    NotFound,
+    RequestEntityTooLarge,
+)
 from werkzeug.routing import RequestRedirect
 
 from gateway.cutover import NOBODY, Caller, Decision, decide
@@ -60,6 +66,10 @@ if TYPE_CHECKING:
     from gateway.routing import Route, RouteTable
 
 logger = logger_for("gateway.flask")
+
+#: Werkzeug before 2.3 bounds only the forms that it parses.
+_LIMITS_ALL_BODIES = tuple(map(int, version("werkzeug").split(".")[:2])) >= (2, 3)
+_FORMS = frozenset({"multipart/form-data", "application/x-www-form-urlencoded"})
 
 #: Where the dispatcher hands the Passport to the app.
 ENVIRON_KEY = "gateway.passport"
@@ -269,6 +279,7 @@ class Passport:
             return None
         if body is not None:
             scope = with_length(scope, len(body))
+        _refuse_too_large(call, body)
         self.asked = True
         may_fail, timeout = self._failover()
         try:
@@ -470,6 +481,19 @@ def _exception(app: Flask, original: Method, passport: Passport, *args: Any) -> 
     except Exception:
         app.logger.exception("after_request failed on an answer of the native app")
     return response
+
+
+def _refuse_too_large(call: Call, body: bytes | None) -> None:
+    """Raise what the view's own reading of the body would raise (Flask, MAX_CONTENT_LENGTH)."""
+    limit = request.max_content_length
+    if limit is None or not (_LIMITS_ALL_BODIES or request.mimetype in _FORMS):
+        return
+    if body is not None:
+        length = len(body)
+    else:
+        length = call.body.size if call.body is not None else request.content_length or 0
+    if length > limit:
+        raise RequestEntityTooLarge
 
 
 def _current() -> Request:

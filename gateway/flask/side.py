@@ -152,7 +152,18 @@ class FlaskSide:
             for name, value in scope["headers"]:
                 if name == b"cookie" and cookie in value:
                     return True
-        return False
+        limit = self.app.config["MAX_CONTENT_LENGTH"]
+        return limit is not None and _may_exceed(limit, scope)
+
+
+def _may_exceed(limit: int, scope: Scope) -> bool:
+    """Tell whether Flask would refuse a body by its length, once a view asks for it."""
+    for name, value in scope["headers"]:
+        if name == b"transfer-encoding":
+            return True
+        if name == b"content-length":
+            return not value.isdigit() or int(value) > limit
+    return False
 
 
 @lru_cache(maxsize=4096)
