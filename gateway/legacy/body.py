@@ -306,7 +306,7 @@ class BodyFeed:
         self.left = False
         """The client has closed the connection."""
         self.touched = False
-        """The worker has asked for bytes."""
+        """The worker has been given bytes."""
         self.refusal: RequestRefused | None = None
         """Why the body can't be read on; it beats whatever the app makes of the failed read."""
         self._receive = receive
@@ -326,12 +326,12 @@ class BodyFeed:
         Raises ClientLeftError where the body breaks off, ClientStalledError after a silence of
         `body_timeout`, BodyTooLarge above `max_body`.
         """
-        self.touched = True
         try:
             async with asyncio.timeout(self._config.body_timeout):
                 while True:
                     data = self._ready()
                     if data is not None:
+                        self.touched = self.touched or bool(data)
                         return data
                     async with self._turn:
                         if self._ready_to_read():

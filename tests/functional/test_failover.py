@@ -280,6 +280,13 @@ def test_use_legacy_hands_over_a_body_that_nobody_has_read(hooks: str) -> None:
 
 
 @pytest.mark.parametrize("hooks", HOOKS)
+def test_use_legacy_hands_over_a_streamed_request_of_which_nothing_was_read(hooks: str) -> None:
+    with running(Shop(), hooks, body="stream") as client:
+        assert client.post("/asks").text == "legacy g 0 "
+        assert client.post("/asks-def", content=b"whole body").text == "legacy g 10 whole bod"
+
+
+@pytest.mark.parametrize("hooks", HOOKS)
 def test_use_legacy_without_a_legacy_route_is_an_error(hooks: str) -> None:
     with running(Shop(), hooks) as client:
         assert client.get("/only-native").status_code == 500
