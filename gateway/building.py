@@ -83,17 +83,13 @@ class Builder:
         if isinstance(self._legacy, Flask):
             legacy = self._flask_routes(self._legacy)
         native: NativeRoutes = self._native if self._native is not None else NoNative()
-        refused = None
         if self._flask is not None:
             self._flask.refresh()
             self._flask.learn(native.endpoints())
-            refused = self._flask.refusal
         self._handlers.adopt(native, self._guard, _named_modules(loaded))
         today = datetime.fromtimestamp(now, UTC).date()
         evidence = self._evidence(loaded, legacy)
-        compile_ = partial(
-            self._compiled, loaded, legacy, native, today, refused, evidence, held.blocks
-        )
+        compile_ = partial(self._compiled, loaded, legacy, native, today, evidence, held.blocks)
         compiled = compile_({})
         policy, unset = _policy(loaded)
         if accepted and self._accepted is not None and self._accepted[0] is loaded:
@@ -151,7 +147,6 @@ class Builder:
         legacy: LegacyRoutes,
         native: NativeRoutes,
         today: date,
-        refused: str | None,
         evidence: Evidence,
         blocks: tuple[Block, ...],
         overrides: Mapping[str, Override],
@@ -162,7 +157,6 @@ class Builder:
             legacy,
             native,
             today,
-            refused,
             overrides,
             evidence,
             blocks,

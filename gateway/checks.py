@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from gateway.loading import Source
     from gateway.routing import Finding, Route, RouteTable, Rule
 
-_SKIP_HOOKS = "say `hooks: skip` where native may run without them"
-
 
 @dataclass(slots=True)
 class Claims:
@@ -60,13 +58,9 @@ def find_problems(
     table: RouteTable,
     findings: Findings,
     today: date,
-    hooks_refused: str | None = None,
 ) -> list[Problem]:
-    """List what is wrong; with errors among it the table must never serve.
-
-    `hooks_refused` says why no native handler can run inside this legacy app's hooks.
-    """
-    return _Checks(config, source, table, findings, today, hooks_refused).run()
+    """List what is wrong; with errors among it the table must never serve."""
+    return _Checks(config, source, table, findings, today).run()
 
 
 class _Checks:
@@ -77,10 +71,8 @@ class _Checks:
         table: RouteTable,
         findings: Findings,
         today: date,
-        hooks_refused: str | None,
     ) -> None:
         self.config, self.source, self.today = config, source, today
-        self.hooks_refused = hooks_refused
         self.table, self.rules = table, table.rules
         self.legacy, self.native = table.legacy, table.native
         self.claims, self.collisions = findings.claims, findings.collisions
@@ -91,7 +83,6 @@ class _Checks:
         self._check_selectors()
         self._check_prefix_taken()
         self._check_rules(routes)
-        self._check_default_hooks(routes)
         self._check_findings(routes)
         self._check_default_auth()
         self._check_automatic(routes)
@@ -205,7 +196,7 @@ class _Checks:
         self._check_auth(rule)
         self._check_said_hooks(rule)
         self._check_unlisted_head(rule)
-        self._check_hooks(rule, claims)
+        self._check_hooks(rule)
         self._check_converters(rule, claims)
         self._check_mismatch(rule)
         self._check_better_words(rule, claims)
@@ -351,21 +342,11 @@ class _Checks:
     def _has_guard(self) -> bool:
         return self.config.auth is not None and self.config.auth.dependency is not None
 
-    def _check_hooks(self, rule: Rule, claims: Claims) -> None:
+    def _check_hooks(self, rule: Rule) -> None:
         if rule.config.hooks == "inherit" and self.legacy.opaque:
             self._report(
                 "needs-flask", rule, "hooks", "the legacy app is not a Flask app", "say hooks: skip"
             )
-        if self.hooks_refused is not None:
-            kept = _written(route for route in claims.moved if route.hooks == "inherit")
-            if kept:
-                self._report(
-                    "hooks-refused",
-                    rule,
-                    "hooks" if rule.config.hooks else "",
-                    f"Flask's hooks can't run around {_listing(kept)}: {self.hooks_refused}",
-                    _SKIP_HOOKS,
-                )
 
     def _check_findings(self, routes: Sequence[Route]) -> None:
         """Report each move that may not be, once per rule and kind.
@@ -634,20 +615,6 @@ class _Checks:
                         warning=True,
                     )
                 )
-
-    def _check_default_hooks(self, routes: Sequence[Route]) -> None:
-        if self.hooks_refused is None or self.config.defaults.hooks == "skip":
-            return
-        kept = _written(r for r in routes if r.rule is None and r.cutover != "legacy")
-        if kept:
-            self.problems.append(
-                self.source.problem(
-                    "hooks-refused",
-                    ("defaults", "hooks"),
-                    f"Flask's hooks can't run around {_listing(kept)}: {self.hooks_refused}",
-                    _SKIP_HOOKS,
-                )
-            )
 
     def _check_converters(self, rule: Rule, claims: Claims) -> None:
         if rule.config.on_mismatch is not None:

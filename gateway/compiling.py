@@ -89,7 +89,6 @@ def compile_table(
     legacy: LegacyRoutes,
     native: NativeRoutes,
     today: date,
-    hooks_refused: str | None = None,
     overrides: Mapping[str, Override] = NO_OVERRIDES,
     evidence: Evidence = NO_EVIDENCE,
     blocks: Iterable[Block] = (),
@@ -97,14 +96,13 @@ def compile_table(
     """Compile `config` against both apps; never raises for what a user can get wrong.
 
     `overrides` go by a route's id or a rule's, and hold as if the file said so.
-    `hooks_refused` says why no native handler can run inside this legacy app's hooks; `evidence` is
-    what is known of who refuses whom. What `blocks` has is mirrored, though legacy serves it: so
-    the next release can prove itself.
+    `evidence` is what is known of who refuses whom. What `blocks` has is mirrored, though legacy
+    serves it: so the next release can prove itself.
     """
     compiler = _Compiler(config, legacy, native, overrides, evidence, blocks)
     table = compiler.run()
     findings = Findings(compiler.claims, compiler.collisions)
-    problems = find_problems(config, source, table, findings, today, hooks_refused)
+    problems = find_problems(config, source, table, findings, today)
     return Compiled(table, tuple(problems))
 
 

@@ -106,7 +106,8 @@ class Dispatcher:
     ) -> None:
         """Serve a mirrored request: decided already, neither counted nor observed.
 
-        Raises what native has raised, also where Flask has answered for it.
+        Raises what native has raised, also where Flask has answered for it, and Strayed where the
+        view may have answered in native's place.
         """
         request = _Request(snapshot, match, scope, receive, send, decision)
         request.reached = reached
@@ -117,6 +118,8 @@ class Dispatcher:
                 raise error
             finally:
                 del error  # its frames lead back here
+        if request.strayed:
+            raise Strayed(path_without_secrets(scope["path"]))
 
     # -- observe ------------------------------------------------------------------------------
 
@@ -336,7 +339,7 @@ class Dispatcher:
             extra[PRINCIPAL_KEY] = principal
         if request.forced is not None:
             extra[MIRROR_KEY] = True
-        if request.reached is not None and flask is not None and flask.refusal is None:
+        if request.reached is not None and flask is not None and flask.full_dispatch is None:
             extra[REACHED_KEY] = request.reached
         answer = adding(snapshot, decision, request.scope, request, passport)
         body = match.route.body if match.route is not None else snapshot.config.legacy.body
@@ -365,7 +368,7 @@ class Dispatcher:
         finally:
             if passport is not None:
                 request.error = passport.error or passport.raised
-                passport.error = passport.raised = None
+                passport.error = passport.raised = passport.handed = None
                 request.served, request.decision = passport.match, passport.decision
                 if passport.decision.backend is Backend.NATIVE and not passport.asked:
                     # Native has done nothing, well or badly.
@@ -373,20 +376,29 @@ class Dispatcher:
                     request.decision = replace(
                         passport.decision, backend=Backend.LEGACY, reason=reason
                     )
+                    other = flask.full_dispatch if flask is not None else None
+                    request.strayed = passport.strayed if passport.held else other is not None
                     if not passport.held:
-                        self._tell_of_middleware(request)
+                        self._tell_of_middleware(request, other)
 
-    def _tell_of_middleware(self, request: _Request) -> None:
-        """Name a moved route, once, whose path something in front of Flask serves by itself."""
+    def _tell_of_middleware(self, request: _Request, other: str | None) -> None:
+        """Name a moved route, once, whose path something in front of Flask serves by itself.
+
+        `other` is what calls hooks and view in the place of Flask's own method.
+        """
         route = request.match.route
         answered = request.status < HTTPStatus.MULTIPLE_CHOICES or request.status in _NOT_HERE
         if route is None or not answered or route.id in self.bypassed:
             return
         self.bypassed.add(route.id)
         logger.warning(
-            "%s: WSGI middleware answered by itself (%d), so that Flask called neither its view "
-            "nor the native handler. Is another app mounted there?",
+            "%s: %s answered by itself (%d), so that Flask called neither its view "
+            "nor the native handler. Is another app mounted there?"
+            if other is None
+            else "%s: %s, or WSGI middleware, answered by itself (%d), without Flask's hooks: the "
+            "native handler runs only behind them",
             route.id,
+            other or "WSGI middleware",
             request.status,
         )
 
@@ -540,9 +552,10 @@ class _Request:
     `forced` is the decision on a mirrored request, which nobody decides about again. `served` is
     the match that has answered in the end: Flask's middleware may lead to another one than `match`,
     and away from the route whose circuit has `allowed` native. `status` is 0 before the answer's
-    first byte. `error` is what native has raised inside Flask, which has answered for it. `reached`
-    is where somebody wants to know how far it comes in there. Calling it is no coroutine of its
-    own: every message comes this way.
+    first byte. `error` is what native has raised inside Flask, which has answered for it.
+    `strayed`: native was not asked inside Flask, and the view may have answered. `reached` is where
+    somebody wants to know how far it comes in there. Calling it is no coroutine of its own: every
+    message comes this way.
     """
 
     __slots__ = (
@@ -563,6 +576,7 @@ class _Request:
         "shown",
         "snapshot",
         "status",
+        "strayed",
         "trace_id",
     )
 
@@ -589,6 +603,7 @@ class _Request:
         self.allowed: Route | None = None
         self.status = 0
         self.error: Exception | None = None
+        self.strayed = False
         self.trace_id: str | None = None
 
     def __call__(self, message: Message) -> Awaitable[None]:

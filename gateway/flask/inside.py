@@ -12,8 +12,9 @@ answer must still be the same: then the hooks that have run are those of this ve
 gets the headers and the body that the view would get; where it can't, or where hooks have changed
 the view's arguments, the view answers.
 
-Four methods of the app are wrapped, all of them documented as ones to override. They are set on
-the object, since the class belongs to everybody.
+Four methods of the app are wrapped, and two more where somebody else dispatches (`behind`), all of
+them documented as ones to override. They are set on the object, since the class belongs to
+everybody.
 """
 
 from __future__ import annotations
@@ -21,11 +22,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from weakref import ReferenceType, ref
 
-from flask import Flask, Response, abort, g, request, request_finished
+from flask import (
+    Flask,
+    Response,
+    abort,
+    g,
+    has_request_context,
+    request,
+    request_finished,
+)
 from werkzeug.exceptions import (
     HTTPException,
     MethodNotAllowed,
@@ -36,7 +46,8 @@ from werkzeug.routing import RequestRedirect
 
 from gateway.cutover import NOBODY, Caller, Decision, decide
 from gateway.exceptions import Handover, Strayed, UseLegacy
-from gateway.flask.patched import has_other_view, other_dispatch
+from gateway.flask import behind
+from gateway.flask.patched import ON_THE_WAY, has_other_view, other_than_flask_s
 from gateway.flask.reached import note_view
 from gateway.flask.responses import flask_response, is_host, passed_on
 from gateway.flask.seen import (
@@ -73,7 +84,7 @@ _FORMS = frozenset({"multipart/form-data", "application/x-www-form-urlencoded"})
 
 #: Where the dispatcher hands the Passport to the app.
 ENVIRON_KEY = "gateway.passport"
-#: Marks an app whose methods are wrapped; holds what was said of its routes, and is said once.
+#: Marks an app whose methods are wrapped; holds its _Installed.
 _MARK = "_gateway_inside"
 _FIRST_ERROR = 500
 
@@ -85,6 +96,14 @@ _REDIRECT, _METHOD, _REFUSED = (
 
 Method = Callable[..., Any]
 
+#: What is ours on the object from the start, of what Flask calls on the way of a request.
+_OURS = ("preprocess_request", "dispatch_request")
+_OTHERS = frozenset(ON_THE_WAY) - frozenset(_OURS)
+#: What is wrapped as soon as somebody else dispatches.
+_BEHIND = {
+    "ensure_sync": behind.ensuring,
+    "make_default_options_response": behind.answering_options,
+}
 #: What the gateway sets on the app's object.
 WRAPPED = frozenset(
     {
@@ -93,8 +112,26 @@ WRAPPED = frozenset(
         "handle_user_exception",
         "handle_exception",
         "async_to_sync",
+        "ensure_sync",
+        "make_default_options_response",
     }
 )
+
+
+@dataclass(slots=True, eq=False)
+class _Installed:
+    """What is kept with an app whose methods are wrapped.
+
+    `had` are the methods that its object had of its own before; `way` is what has been set there.
+    `opened`: what is wrapped only where somebody else dispatches. `told`: what was said of its
+    routes, and is said once.
+    """
+
+    had: dict[str, Method]
+    way: tuple[Any, ...] = ()
+    opened: dict[str, Method] = field(default_factory=dict)
+    told: set[tuple[str, str]] = field(default_factory=set)
+    lock: Lock = field(default_factory=Lock)
 
 
 @dataclass(slots=True, eq=False)
@@ -128,7 +165,20 @@ class Passport:
     """What the native app has raised; it has answered 500 with `failed`."""
     failed: Response | None = None
     raised: Exception | None = None
-    """What a handler has raised for Flask to handle."""
+    """What has failed in a handler, for Flask to handle."""
+    handed: Exception | None = None
+    """What a handler has raised for Flask to handle, an answer by `abort` as well."""
+    passed: bool = False
+    """None of Flask's hooks has answered."""
+    dispatched: bool = False
+    """Flask has come to where it calls the view, or says that it has none."""
+    dispatching: bool = False
+    """A `dispatch_request` that isn't Flask's own runs for the request, and none of its hooks."""
+    other: str | None = None
+    """What dispatches in the place of Flask's own method."""
+    _left: bool = False
+    """The view was left the answer; what it calls is its own."""
+    _answer: Response | None = None
     _request: ReferenceType[Request] | None = None
     """Flask's request that it is for: there may be others made of the same environ."""
     _arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -150,7 +200,8 @@ class Passport:
             return self.is_for_current()
         else:
             self.scope, self.match, self.decision = self._began
-        self._request = ref(_current())
+        if not self.is_for_current():
+            self._request, self._left = ref(_current()), False
         return True
 
     def is_for_current(self) -> bool:
@@ -254,20 +305,35 @@ class Passport:
 
         Hooks may have changed what Flask has matched: then the answer is Flask's.
         """
-        native = self.decision.backend is Backend.NATIVE
+        native = self.decision.backend is Backend.NATIVE and not self._left
         return native and self.held and _read().agrees(self.match.read)
 
-    def stand_in(self, app: Flask) -> Response | None:
+    def stand_in(
+        self,
+        app: Flask,
+        arguments: Mapping[str, Any] | None = None,
+        against: str | None = None,
+    ) -> Response | None:
         """Let the native app answer; None where it leaves that to the view.
 
-        Raises its own error, once its answer is kept in `failed`.
+        `arguments`: what the view would be called with, if that isn't what Flask has matched;
+        `against` says why native can't answer. Raises its own error, once its answer is kept in
+        `failed`. Nothing runs twice: asked again, it gives the same answer, or raises the same.
         """
+        error = self.error or self.handed
+        if error is not None:
+            raise error
+        if self._answer is None:
+            self._answer = self._native_answer(app, against or self._against(app, arguments))
+            self._left = self._answer is None
+        return self._answer
+
+    def _native_answer(self, app: Flask, reason: str | None) -> Response | None:
         call: Call = request.environ[CALL_KEY]
         body: bytes | None = None
         if self._redirects_nowhere():
             self.decision = Decision(Backend.LEGACY, Reason.NEITHER)
             return None
-        reason = self._against_arguments(app)
         if reason is None:
             scope = with_headers(self.scope, call.sent, request.environ)
             try:
@@ -308,6 +374,7 @@ class Passport:
         if isinstance(beside, Exception):
             # Flask handles it, as if the view had raised it.
             self.raised = None if isinstance(beside, HTTPException) else beside
+            self.handed = beside
             raise beside
         if isinstance(beside, Response):
             return passed_on(beside, app.response_class, answer)
@@ -326,22 +393,38 @@ class Passport:
             return False
         return not is_host((header(self.scope, b"host") or b"").decode("latin-1"))
 
-    def _against_arguments(self, app: Flask) -> str | None:
+    def _against(self, app: Flask, arguments: Mapping[str, Any] | None) -> str | None:
         """Say why the handler can't be called as, and with what, the view would be called."""
-        other = other_dispatch(type(app))
-        if other is not None:
-            return f"{other} has replaced Flask.dispatch_request"
         if has_other_view(app, self.match.route):
             return "its view has been replaced since `check` read it (a reload reads it again)"
         if self._early is not None:
             return f"something has replaced request.{self._early} before Flask's first hook"
-        other = replaced(_current())
-        if other is not None:
-            return f"a hook of Flask's has replaced request.{other}"
-        changed = changed_arguments(self._arguments, request.view_args)
+        who = "a hook of Flask's" if self.other is None else f"a hook of Flask's, or {self.other},"
+        part = replaced(_current())
+        if part is not None:
+            return f"{who} has replaced request.{part}"
+        changed = set(changed_arguments(self._arguments, request.view_args))
+        changed |= set(changed_arguments(self._arguments, arguments))
         if not changed:
             return None
-        return f"a hook of Flask's has changed the view's arguments ({', '.join(sorted(changed))})"
+        return f"{who} has changed the view's arguments ({', '.join(sorted(changed))})"
+
+    def settle(self, app: Flask, other: str) -> None:
+        """Look at what became of it where `other` has dispatched, and has given an answer.
+
+        Raises Strayed where nobody gets the answer: nobody can tell whether the view has run.
+        """
+        if self._left:
+            return
+        if self.mirrored and self._answer is None and self.error is None:
+            raise Strayed(self.match_id)
+        self.error = None  # whoever has caught it has given another answer
+        if not self.asked:
+            self._tell_once(
+                app,
+                f"{other} answered without calling what app.ensure_sync makes of the view, as "
+                "Flask.dispatch_request does: native can't answer",
+            )
 
     def _stay_with_view(self, app: Flask, reason: str) -> None:
         """Leave the answer to the view, and say so once; hooks have run, and don't run again.
@@ -353,10 +436,18 @@ class Passport:
         if self.match.route is None or self.match.route.legacy is None:
             message = f"{self.match_id}: {reason}, and legacy has no such route (`hooks: skip`?)"
             raise RuntimeError(message)
-        told: set[tuple[str, str]] = getattr(app, _MARK)
-        if (self.match_id, reason) not in told:
-            told.add((self.match_id, reason))
-            logger.warning("%s: %s, so that the view answers, not native", self.match_id, reason)
+        self._tell_once(app, f"{reason}, so that the view answers, not native")
+
+    def _tell_once(self, app: Flask, text: str) -> None:
+        told = _installed(app).told
+        if (self.match_id, text) not in told:
+            told.add((self.match_id, text))
+            logger.warning("%s: %s", self.match_id, text)
+
+    @property
+    def strayed(self) -> bool:
+        """Whether a view may have answered without our knowing: a full dispatch of another's."""
+        return self.held and self.passed and not self.dispatched
 
     @property
     def match_id(self) -> str:
@@ -402,13 +493,69 @@ def install(app: Flask) -> None:
     """Wrap what `app` does with a request; doing it twice is the same as once."""
     if is_installed(app):
         return
-    setattr(app, _MARK, set[tuple[str, str]]())
+    had = {name: vars(app)[name] for name in WRAPPED if name in vars(app)}
+    installed = _Installed(had)
+    setattr(app, _MARK, installed)
     escape_exceptions_of(app.name)
     _wrap(app, "preprocess_request", _preprocess)
     _wrap(app, "dispatch_request", _dispatch)
     _note_view(app)
     _wrap(app, "handle_user_exception", _user_exception)
     _wrap(app, "handle_exception", _exception)
+    installed.way = tuple(map(vars(app).get, _OURS))
+
+
+def overrides(app: Flask) -> bool:
+    """Tell whether the app's object has methods of its own on a request's way; asked for each.
+
+    It may have had them before ours, or have been given them since.
+    """
+    held = vars(app)
+    installed: _Installed = held[_MARK]
+    return (
+        bool(installed.had)
+        or not _OTHERS.isdisjoint(held)
+        or installed.way != tuple(map(held.get, _OURS))
+    )
+
+
+def _installed(app: Flask) -> _Installed:
+    found: _Installed = vars(app)[_MARK]
+    return found
+
+
+def _other(app: Flask) -> str | None:
+    """Name what calls the views, or readies them, in the place of Flask's own methods."""
+    had, kind = _installed(app).had, type(app)
+    found = other_than_flask_s(
+        "dispatch_request", had.get("dispatch_request") or kind.dispatch_request
+    )
+    if found is not None:
+        return found
+    return other_than_flask_s("ensure_sync", vars(app).get("ensure_sync") or kind.ensure_sync)
+
+
+def _open(app: Flask) -> None:
+    """Wrap what calls views, and what answers for them, where Flask's own dispatch doesn't."""
+    opened = _installed(app).opened
+    if all(vars(app).get(name) is opened.get(name, app) for name in _BEHIND):
+        return
+    with _installed(app).lock:
+        for name, wrap in _BEHIND.items():
+            if vars(app).get(name) is not opened.get(name, app):
+                original = vars(app).get(name) or _of_class(app, name)
+                opened[name] = wrap(app, original, _bound)
+                setattr(app, name, opened[name])
+
+
+def _bound() -> Passport | None:
+    """Return the passport of the current request, while that request's dispatch runs."""
+    passport: Passport | None = None
+    if has_request_context():
+        passport = request.environ.get(ENVIRON_KEY)
+    if passport is None or not passport.dispatching or not passport.is_for_current():
+        return None
+    return passport
 
 
 def _wrap(app: Flask, name: str, wrapper: Callable[..., Any]) -> None:
@@ -446,18 +593,26 @@ def _note_view(app: Flask) -> None:
 
 def _preprocess(app: Flask, original: Method, passport: Passport, *args: Any) -> Any:
     if passport.begin():
+        passport.dispatching = False
         passport.hold()
         passport.watch(app)
     else:
         passport.admit()
     if passport.principal is not None:
         g.principal = passport.principal
-    return original(*args)
+    answer = original(*args)
+    passport.passed = answer is None
+    return answer
 
 
 def _dispatch(app: Flask, original: Method, passport: Passport, *args: Any) -> Any:
+    passport.dispatched = True
     if not passport.stands_in:
         return original(*args)
+    other = _other(app)
+    if other is not None:
+        _open(app)
+        return behind.dispatch(app, original, passport, other, args)
     response = passport.stand_in(app)
     return original(*args) if response is None else response
 

@@ -1,4 +1,4 @@
-"""Methods of Flask's own class, and views, that somebody has replaced.
+"""Views, and methods of Flask's own (on class, subclass or object), that somebody has replaced.
 
 Agents that measure an app do so (`Flask.dispatch_request = …`), before our methods are installed or
 after, and others might guard an app that way. What such a method does can't be told by its name: a
@@ -9,7 +9,7 @@ which it was written. A view may be wrapped at any time, as Flask looks it up fo
 from __future__ import annotations
 
 from operator import itemgetter
-from types import FunctionType
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gateway.routing import Route
 
 #: What Flask calls on the way of a request.
-_ON_THE_WAY = (
+ON_THE_WAY = (
     "__call__",
     "wsgi_app",
     "request_context",
@@ -27,10 +27,11 @@ _ON_THE_WAY = (
     "full_dispatch_request",
     "preprocess_request",
     "dispatch_request",
+    "ensure_sync",
     "finalize_request",
     "process_response",
 )
-_on_the_way = itemgetter(*_ON_THE_WAY)
+_on_the_way = itemgetter(*ON_THE_WAY)
 #: Who may guard a native handler only where the view was found to guard itself by nothing else.
 _RELYING: frozenset[Auth | None] = frozenset({"hooks", "shared"})
 
@@ -40,7 +41,7 @@ class _Known:
 
     way: tuple[Any, ...] = ()
     patched: bool = False
-    dispatch: Any = None
+    own: dict[str, Any] = {}  # noqa: RUF012 - one for all: there is one class Flask
 
 
 def is_patched() -> bool:
@@ -52,19 +53,16 @@ def is_patched() -> bool:
     return _Known.patched
 
 
-def other_dispatch(cls: type[Flask]) -> str | None:
-    """Name what would call the views in the place of `Flask.dispatch_request`; None: nothing does.
-
-    A native handler stands in for that method, so that whatever else it does would be left out.
-    """
-    found = cls.dispatch_request
-    if found is _Known.dispatch:
+def other_than_flask_s(name: str, method: Any) -> str | None:
+    """Name what is there in the place of Flask's own method `name`; None: it is Flask's."""
+    if method is _Known.own.get(name):
         return None
+    found: Any = method.__func__ if type(method) is MethodType else method
     if _is_flask_s(found):
-        _Known.dispatch = found
+        _Known.own[name] = found
         return None
-    if isinstance(found, FunctionType):
-        return f"{found.__globals__.get('__name__')}.{found.__code__.co_name}"
+    if type(found) is FunctionType:
+        return f"{found.__globals__.get('__name__')}.{found.__code__.co_qualname}"
     return f"{type(found).__module__}.{type(found).__qualname__}"
 
 
@@ -78,5 +76,6 @@ def has_other_view(app: Flask, route: Route | None) -> bool:
 
 
 def _is_flask_s(method: object) -> bool:
-    module = method.__globals__.get("__name__") if isinstance(method, FunctionType) else None
+    # Not `isinstance`: the wrappers of wrapt say that they are of the class that they wrap.
+    module = method.__globals__.get("__name__") if type(method) is FunctionType else None
     return str(module).partition(".")[0] == "flask"

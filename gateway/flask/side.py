@@ -11,7 +11,7 @@ from flask.sessions import SecureCookieSessionInterface
 from gateway.flask import inside, sessions
 from gateway.flask.borrowed import FLASK_KEY
 from gateway.flask.mirroring import quieten
-from gateway.flask.patched import has_other_view, is_patched, other_dispatch
+from gateway.flask.patched import has_other_view, is_patched, other_than_flask_s
 from gateway.routing import Coverage
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ _HOOKS = (
     "after_request_funcs",
     "teardown_request_funcs",
 )
-#: The native handler stands in for what these do. A subclass that does it otherwise is left alone.
-_REPLACED = ("dispatch_request", "full_dispatch_request")
 
 
 class FlaskSide:
@@ -45,8 +43,6 @@ class FlaskSide:
         self._session_cookie: bytes | None = None
         self._wanting: frozenset[int] = frozenset()
         self._borrowing: frozenset[int] = frozenset()
-        self.refusal = _refusal(app)
-        """Why no native handler may stand in the place of this app's views; None: it may."""
         inside.install(app)
         self.refresh()
 
@@ -54,6 +50,14 @@ class FlaskSide:
     def rewrites(self) -> bool:
         """Middleware stands before Flask's own matching, and might change method or path."""
         return self._rewrites or "wsgi_app" in vars(self.app)
+
+    @property
+    def full_dispatch(self) -> str | None:
+        """What calls hooks and view in the place of Flask's own; None: nothing does.
+
+        Then nobody can tell whether a hook has answered, or a view that it has called by itself.
+        """
+        return other_than_flask_s("full_dispatch_request", self.app.full_dispatch_request)
 
     def refresh(self) -> None:
         """Look again at what is around the app; its hooks are looked at for each request."""
@@ -138,7 +142,10 @@ class FlaskSide:
 
     def surrounds(self, match: Match, scope: Scope) -> bool:
         """Tell whether Flask does anything around this route's view: hooks, middleware, session."""
-        if self._always or "wsgi_app" in vars(self.app) or _listened_to(self.app) or is_patched():
+        app = self.app
+        if self._always or "wsgi_app" in vars(app) or _listened_to(app):
+            return True
+        if is_patched() or inside.overrides(app):
             return True
         # Flask looks at its hooks for each request, so that one added by now counts.
         names = _scopes(str(getattr(match.read.ref, "endpoint", "")))
@@ -205,19 +212,3 @@ def _overrides(app: Flask) -> bool:
     return any(
         callable(getattr(Flask, name, None)) and name not in inside.WRAPPED for name in vars(app)
     )
-
-
-def _refusal(app: Flask) -> str | None:
-    for name in _REPLACED:
-        owner = next((cls for cls in type(app).__mro__ if name in vars(cls)), Flask)
-        other = other_dispatch(type(app)) if name == "dispatch_request" else None
-        if _is_flask(owner) and other is not None:
-            return f"{other} has replaced Flask.{name}"
-        if not _is_flask(owner) or (name in vars(app) and not inside.is_installed(app)):
-            who = f"{owner.__module__}.{owner.__qualname__}" if not _is_flask(owner) else "the app"
-            return f"{who} has a {name} of its own"
-    return None
-
-
-def _is_flask(owner: Any) -> bool:
-    return str(owner.__module__).partition(".")[0] == "flask"

@@ -35,7 +35,13 @@ if TYPE_CHECKING:
 _WRAPPED = ("app", "wsgi_app", "application", "_app")
 _MAX_WRAPPERS = 20
 #: Every request goes through these methods of the app before its hooks.
-_ENTRIES = ("__call__", "wsgi_app", "preprocess_request", "full_dispatch_request")
+_ENTRIES = (
+    "__call__",
+    "wsgi_app",
+    "preprocess_request",
+    "full_dispatch_request",
+    "dispatch_request",
+)
 _CSRF = "flask_wtf.csrf.CSRFProtect"
 _ORDER: tuple[Does, ...] = ("refuses", "perhaps", "identifies", "nothing")
 

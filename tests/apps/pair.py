@@ -81,17 +81,6 @@ def make_broken() -> Flask:
     return Flask(settings["DATABASE_URL"])
 
 
-class OwnDispatch(Flask):
-    """Finds its views in a way of its own."""
-
-    def dispatch_request(self) -> Any:
-        return super().dispatch_request()
-
-
-own_dispatch = OwnDispatch(__name__)
-own_dispatch.add_url_rule("/items/", "items", lambda: "")
-own_dispatch.add_url_rule("/users/<int:user_id>", "user", lambda user_id: "")
-
 self_guarding = Flask(__name__)
 
 

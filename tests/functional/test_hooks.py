@@ -560,19 +560,6 @@ def test_a_tester_gets_flask_s_hooks_and_keeps_the_secret(
         assert fetch(url, "/moved/headers").text == "legacy"
 
 
-def test_a_flask_class_that_dispatches_by_itself_is_refused() -> None:
-    class Own(Flask):
-        def dispatch_request(self) -> Any:
-            return super().dispatch_request()
-
-    from gateway import ConfigError
-
-    flask = Own("own")
-    flask.add_url_rule("/moved/hello", "hello", lambda: "")
-    with pytest.raises(ConfigError, match=r"Own has a dispatch_request of its own.*hooks: skip"):
-        Gateway(flask, native_app(), config(), verify_lock=False)
-
-
 # -- routes with nothing around them -------------------------------------------------------------
 
 
