@@ -564,12 +564,11 @@ class RouteTable:
             return match
         if route.coverage is Coverage.BOTH:
             # Flask has this very template and method, yet said no to the path.
-            rule = route.rule
-            if rule is None or rule.config.on_mismatch != "native" or not _opted(route, method):
+            if not (_opted(route, method) and _takes_mismatches(route)):
                 return Match(route, (Backend.LEGACY, Reason.CONVERTER))
             return replace(match, read=answer)
         known = route.elsewhere or self.legacy.knows(scope, route_path(scope))
-        if known and not _opted(route, method):
+        if known and not (_opted(route, method) and _takes_mismatches(route)):
             # Else another host or spelling would come around the hooks of the rule that Flask has.
             return _NEITHER
         return match
@@ -613,10 +612,15 @@ class RouteTable:
         return Match(match.route, (Backend.LEGACY, Reason.REFUSED))
 
     def _answers(self, scope: Scope, path: str) -> bool:
-        """Tell whether legacy knows the path of a WebSocket, asked as an ordinary request."""
+        """Tell whether legacy knows the path of a WebSocket, asked as an ordinary request.
+
+        Where it refuses to say, because of the host, nobody knows that it doesn't.
+        """
         headers = [each for each in scope["headers"] if each[0] == b"host"]
         scheme = "https" if scope.get("scheme") == "wss" else "http"
         asked = {**scope, "type": "http", "method": "GET", "scheme": scheme, "headers": headers}
+        if self.legacy.answer(asked, "GET", path).outcome == "refused":
+            return True
         return bool(self.legacy.allowed(asked, path)) or self.legacy.knows(asked, path)
 
     def allowed(self, scope: Scope) -> frozenset[str]:
@@ -629,6 +633,11 @@ class RouteTable:
             if match.forced is None and match.route and match.route.cutover not in UNMOVED:
                 methods.add(method)
         return frozenset(methods)
+
+
+def _takes_mismatches(route: Route) -> bool:
+    """Tell whether a rule lets native answer a path that Flask says no to."""
+    return route.rule is not None and route.rule.config.on_mismatch == "native"
 
 
 def _opted(route: Route | None, method: str) -> bool:

@@ -239,14 +239,20 @@ def _parts(app: Flask) -> tuple[object, ...]:
 def _head(scope: Scope) -> object | None:
     """Return what else Flask's matching may depend on; None where that is more than the host.
 
-    An upgrade makes a WebSocket of a request (Werkzeug, `Map.bind_to_environ`).
+    An upgrade makes a WebSocket of a request (Werkzeug, `Map.bind_to_environ`), and two content
+    types make one that is refused.
     """
     host: bytes | None = None
+    typed = False
     for name, value in scope["headers"]:
         if name == b"host":
             if host is not None:
                 return None
             host = value
+        elif name == b"content-type":
+            if typed:
+                return None
+            typed = True
         elif name == b"upgrade":
             return None
     if host is None:

@@ -38,7 +38,7 @@ class Pin:
     doesn't fit the route and a parameter is missing to write one that does.
     """
 
-    __slots__ = ("_fitted", "_path", "_root", "_seen", "candidate", "params")
+    __slots__ = ("_fitted", "_path", "_root", "_seen", "candidate", "child", "params")
 
     def __init__(
         self,
@@ -50,6 +50,7 @@ class Pin:
         path: str | None,
     ) -> None:
         self.candidate = candidate
+        self.child = ref.child if isinstance(ref, Nested) else None
         self.params = params
         self._root = root
         self._seen = (scope.get("method"), scope["path"], root)
@@ -248,13 +249,27 @@ class Entry(Transparent):
             path = mounted_at + get_route_path(turned)
             return may_turn({**turned, "path": path, "root_path": root})
 
-        seen = (scope.get("method"), scope["path"], below.table.root_path(scope))
-        scope[SCOPE_KEY] = Ticket(None, scope.pop("router", None), seen, may_turn_below)
+        inside = below.table.root_path(scope)
+        seen = (scope.get("method"), scope["path"], inside)
+        pin = _pin_below(ticket.pin, candidate, below.table, scope, inside)
+        scope[SCOPE_KEY] = Ticket(pin, scope.pop("router", None), seen, may_turn_below)
         return True
 
     def url_path_for(self, name: str, /, **path_params: Any) -> URLPath:
         """Raise NoMatchFound: the entry has no path of its own."""
         raise NoMatchFound(name, path_params)
+
+
+def _pin_below(
+    pin: Pin | None, mount: Candidate, table: Table, scope: Scope, root: str
+) -> Pin | None:
+    """Pin the route of a mounted app: its own order of routes has no say either."""
+    if pin is None or pin.child is None or pin.candidate is not mount:
+        return None
+    candidate = table.current(outermost(pin.child))
+    if candidate is None or not candidate.has_template:
+        return None
+    return Pin(pin.child, candidate, pin.params, scope, root, None)
 
 
 async def _with_router_again(

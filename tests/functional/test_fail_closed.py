@@ -841,6 +841,50 @@ def test_a_native_socket_on_a_path_that_flask_answers_needs_somebody_s_word() ->
     assert answers({**guarded, "auth": "none"}) == ["open", "open", "open"]
 
 
+@pytest.mark.parametrize("host", ["a..b", f"{'x' * 70}.test", ".a"])
+def test_a_host_that_flask_refuses_opens_no_socket(host: str) -> None:
+    """Nobody knows then whether Flask answers the path."""
+    legacy, twin = Flask("old"), FastAPI()
+    legacy.add_url_rule("/items/<path:rest>", "items", lambda rest: rest)
+
+    @twin.websocket("/items/feed/{name}")
+    async def feed(websocket: WebSocket) -> None:
+        await websocket.accept()
+
+    lines = [
+        "GET /items/feed/a HTTP/1.1",
+        f"Host: {host}",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    ]
+    with serve(moved(legacy, twin, Seen())) as url:
+        port = int(url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+            client.sendall("\r\n".join([*lines, "", ""]).encode())
+            assert client.recv(64).startswith(b"HTTP/1.1 403")
+
+
+@pytest.mark.parametrize("parser", ["h11", "httptools"])
+@pytest.mark.parametrize("path", ["/moved", "/only-native"])
+@pytest.mark.parametrize("second", ["application/json", "text/plain", ""])
+def test_two_content_types_are_refused_for_both_sides(parser: str, path: str, second: str) -> None:
+    """Each reader would take another one; Flask is never asked with two."""
+    seen, legacy, twin = Seen(), Flask("old"), FastAPI()
+    legacy.add_url_rule("/moved", "moved", lambda: "legacy", methods=["POST"])
+    legacy.add_url_rule("/legacy", "legacy", lambda: "legacy", methods=["POST"])
+    for each in ("/moved", "/only-native"):
+        twin.add_api_route(each, lambda: seen.ran.append("native"), methods=["POST"])
+    rule = {"path": "/moved", "methods": ["POST"], "cutover": "native", "auth": "none"}
+    types = f"Content-Type: application/x-www-form-urlencoded\nContent-Type: {second}"
+    with serve(moved(legacy, twin, seen, rule), http=parser) as url:
+        expected = ask(url, f"POST /legacy HTTP/1.1\nHost: ok\n{types}", b"a=1")
+        assert ask(url, f"POST {path} HTTP/1.1\nHost: ok\n{types}", b"a=1") == expected
+    assert expected[0] == 400
+    assert seen.ran == []
+
+
 def test_the_shared_guard_comes_before_a_socket_is_accepted() -> None:
     """F1 8: below a `prefix:` rule."""
     from websockets.exceptions import InvalidStatus

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from fastapi import FastAPI
 from flask import Flask, abort, request
@@ -194,3 +195,27 @@ def test_the_scope_is_as_it_was_for_who_looks_at_it_afterwards() -> None:
             assert ask(server, "GET /m/free HTTP/1.1\nHost: ok")[0] == 200
     assert [each[0] for each in found] == [ours.router, bare.router]
     assert found[0][2] == found[1][2]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("path", ["/m/teams/13", "/m/teams/13/", "/m/teams/a/b"])
+def test_the_order_of_a_mounted_app_s_routes_has_no_say(path: str, order: int) -> None:
+    """Flask's `/teams/<name>` and `/teams/<path:rest>` are told apart by Flask, not by FastAPI."""
+    seen, legacy, sub, native = Seen(), Flask("old"), FastAPI(), FastAPI()
+    legacy.add_url_rule("/m/teams/<name>", "one", lambda name: f"one {name}")
+    legacy.add_url_rule("/m/teams/<path:rest>", "rest", lambda rest: f"rest {rest}")
+
+    async def one(name: str) -> PlainTextResponse:
+        return PlainTextResponse(f"one {name}")
+
+    async def rest(rest: str) -> PlainTextResponse:
+        return PlainTextResponse(f"rest {rest}")
+
+    for template, handler in [("/teams/{name}/", one), ("/teams/{rest:path}", rest)][::order]:
+        sub.add_api_route(template, handler)
+    native.mount("/m", sub)
+    rule = {"prefix": "/m", "cutover": "native", "auth": "none"}
+    with serve(moved(legacy, native, seen, rule, served_by=True)) as url:
+        answer = httpx.get(url + path)
+    assert answer.text == legacy.test_client().get(path).text
+    assert answer.headers["x-served-by"] == "native"

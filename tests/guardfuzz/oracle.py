@@ -145,8 +145,15 @@ class Oracle:
             for rule in self.world.rules
             if rule.get("auth") == "shared"
             for view in rule.views
-            if f"view:{view};".encode() in answer
+            if f"view:{view};".encode() in answer and not self._is_beside(rule, view)
         ]
+
+    def _is_beside(self, rule: Rule, name: str) -> bool:
+        """Tell whether a view is bound to a host that the rule doesn't name."""
+        named = rule.get("endpoint") or rule.get("blueprint")
+        return not named and any(
+            {"host", "subdomain"} & set(dict(view.options)) for view in self._views.get(name, ())
+        )
 
     def believe(
         self, told: Decision, bare: Sequence[Seen], *, entered: bool | None
@@ -155,7 +162,9 @@ class Oracle:
 
         `entered` tells whether the native app was asked at all; None where nobody knows.
         """
-        if told.side == "native" and entered is False:
+        # CORSMiddleware stands in front of what notes that the native app was asked.
+        answered = told.reason is Reason.PREFLIGHT and self.world.cors
+        if told.side == "native" and entered is False and not answered:
             text = f"the gateway says that native answered ({told.reason}), but it was not asked"
             return [Failure("report (native)", "", text)]
         if told.reason is Reason.HOOKS and not bare:
@@ -186,7 +195,7 @@ class Oracle:
                 why += ", native only"
             return fail(f"opened ({why})", f"bare Flask {text}")
         if allowing.called:
-            if not self._is_moved(handler, rule, run.native.method):
+            if not self._is_moved(rule):
                 return fail("unmoved", "no rule and no default has moved it")
             if self.world.kill_switch:
                 return fail("kill switch", f"it is on, and legacy has {allowing.called[-1]}")
@@ -224,13 +233,13 @@ class Oracle:
             return named and rule is not None and rule.get("on_mismatch") == "native"
         return seen.trouble is MethodNotAllowed and named
 
-    def _is_moved(self, handler: Handler, rule: Rule | None, method: str) -> bool:
+    def _is_moved(self, rule: Rule | None) -> bool:
         """Tell whether native may answer in a view's place, as the config says it (generously)."""
         if self.world.tester and rule is not None:
             return True
         if rule is not None:
             return rule.get("cutover") in (*MOVED, "shadow")
-        return self.world.moves_by_default and bool(self._pairs(handler, method))
+        return self.world.moves_by_default
 
     def _pairs(self, handler: Handler, method: str) -> list[View]:
         """List the views that a handler stands in for.
