@@ -13,7 +13,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial, wraps
+from functools import wraps
 from http import HTTPStatus
 from importlib.metadata import version
 from types import UnionType
@@ -141,7 +141,7 @@ class _Making:
         return isinstance(value, str | bytes | bytearray | dict | list | Iterator)
 
     def make(self, value: Any) -> Any:
-        """Let Flask make the answer; on the thread of its hooks."""
+        """Let Flask make the answer, where it can."""
         if not self.takes(value):
             return value
         try:
@@ -178,8 +178,9 @@ def _adapted(endpoint: Callable[..., Any], flask: _Making) -> Callable[..., Any]
     @wraps(endpoint)
     async def adapted(*args: Any, **kwargs: Any) -> Any:
         if is_async:
-            value = await endpoint(*args, **kwargs)
-            return await _on_worker(partial(flask.make, value)) if flask.takes(value) else value
+            # Not on the worker: the loop must not be needed once more, where a handler that keeps
+            # a database connection until the request's end has blocked it for the next one.
+            return flask.make(await endpoint(*args, **kwargs))
         return await _on_worker(lambda: flask.make(endpoint(*args, **kwargs)))
 
     # FastAPI looks names up where the function says that it comes from: here they are resolved.

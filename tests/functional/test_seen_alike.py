@@ -201,7 +201,7 @@ def test_what_a_hook_means_by_an_argument_that_it_takes_out_is_the_handler_s_to_
     twin.include_router(router)
     with serve(moved(org_app(change, early=True), twin, seen, ORG)) as url:
         asked = f"GET /orgs/victim HTTP/1.1\nHost: ok\n{TOKEN}"
-        assert ask(url, asked) == (200, b'"native mine"')
+        assert ask(url, asked) == (200, b"native mine")
 
 
 class Unseekable:
