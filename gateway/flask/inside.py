@@ -514,7 +514,7 @@ def overrides(app: Flask) -> bool:
     installed: _Installed = held[_MARK]
     return (
         bool(installed.had)
-        or not _OTHERS.isdisjoint(held)
+        or not held.keys().isdisjoint(_OTHERS)
         or installed.way != tuple(map(held.get, _OURS))
     )
 
