@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Parser = Literal["httptools", "h11"]
 PARSERS: tuple[Parser, ...] = ("httptools", "h11")
 PATIENCE = 0.1
-_LONG = 20.0
+_LONG = 120.0
 _WEBSOCKETS: Any = "websockets-sansio" if "websockets-sansio" in WS_PROTOCOLS else "auto"
 _ADDRESSES: dict[str, Any] = {"peername": ("127.0.0.1", 50000), "sockname": ("127.0.0.1", 8000)}
 
