@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 import timeit
 from bisect import bisect_left
 from dataclasses import replace
@@ -319,5 +320,7 @@ def test_an_analysis_takes_less_than_200_microseconds() -> None:
     )
     window = Window(native, legacy, 500, 3)
     config = GuardrailConfig(success_rate=99, duration_ratio=1.2, consistency=99)
-    taken = timeit.repeat(lambda: judged(window, config, legacy), number=100, repeat=10)
+    asked = lambda: judged(window, config, legacy)  # noqa: E731 - it is timed
+    # CPU time: other work on the machine is none of the analysis's.
+    taken = timeit.repeat(asked, timer=time.thread_time, number=100, repeat=10)
     assert min(taken) / 100 < 200e-6
