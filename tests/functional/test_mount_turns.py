@@ -219,3 +219,23 @@ def test_the_order_of_a_mounted_app_s_routes_has_no_say(path: str, order: int) -
         answer = httpx.get(url + path)
     assert answer.text == legacy.test_client().get(path).text
     assert answer.headers["x-served-by"] == "native"
+
+
+@pytest.mark.parametrize("tail", ["%0a", "%0A", "%0a%0a"])
+def test_a_newline_at_the_end_is_part_of_a_mounted_app_s_parameter(tail: str) -> None:
+    """Hooks see it, and Starlette's patterns overlook it: native isn't asked with another value."""
+    seen, legacy, sub, native = Seen(), Flask("old"), FastAPI(), FastAPI()
+    legacy.add_url_rule("/m/teams/<name>", "one", lambda name: f"one {name!r}")
+
+    async def one(name: str) -> PlainTextResponse:
+        return PlainTextResponse(f"one {name!r}")
+
+    sub.add_api_route("/teams/{name}", one)
+    native.mount("/m", sub)
+    rule = {"prefix": "/m", "cutover": "native", "auth": "none"}
+    with serve(moved(legacy, native, seen, rule)) as url:
+        assert httpx.get(f"{url}/m/teams/list").text == "one 'list'"
+        answer = httpx.get(f"{url}/m/teams/list{tail}")
+    assert answer.status_code == 404 or answer.text == "one " + repr(
+        "list" + "\n" * tail.count("%")
+    )
