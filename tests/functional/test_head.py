@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import time
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -156,3 +158,33 @@ def test_an_endless_stream_answers_head_and_ends(url: str) -> None:
     for side in SIDES:
         answer = httpx.head(f"{url}/{side}/endless", timeout=20)
         assert (answer.status_code, answer.content) == (200, b"")
+
+
+def test_a_stream_whose_answer_a_hook_has_replaced_ends() -> None:
+    """The client may keep its connection for long: nothing else would tell the handler."""
+    given: list[str] = []
+    legacy, native = Flask("old"), FastAPI()
+    legacy.add_url_rule("/endless", "endless", lambda: "legacy")
+
+    @legacy.after_request
+    def replace(_: Response) -> Response:
+        return Response("another answer")
+
+    @native.get("/endless")
+    async def endless() -> StreamingResponse:
+        async def parts() -> AsyncIterator[str]:
+            while True:
+                given.append(TEXT)
+                yield TEXT
+                await asyncio.sleep(0.01)
+
+        return StreamingResponse(parts(), media_type="text/plain")
+
+    rule = {"path": "/endless", "cutover": "native", "auth": "none"}
+    gateway = Gateway(legacy=legacy, native=native, config={"version": 1, "routes": [rule]})
+    with serve(gateway) as base, httpx.Client(base_url=base) as client:
+        assert client.get("/endless").text == "another answer"
+        time.sleep(0.3)
+        before = len(given)
+        time.sleep(0.3)
+        assert 0 < before == len(given), "its client is still connected"
