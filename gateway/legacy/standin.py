@@ -167,10 +167,8 @@ class StandIn:
         self._error: BaseException | None = None
         self._given_up = False
         self._context = Context()
-        self._heard_all = False
         self.beside: object = None
         """What the app leaves for its asker beside the answer."""
-        self._unwanted: asyncio.Future[None] = bell.loop.create_future()
 
     # The worker's side.
 
@@ -222,7 +220,7 @@ class StandIn:
 
     async def _run(self) -> None:
         try:
-            await self._app(self._scope, self._hear, self._send)
+            await self._app(self._scope, self._receive, self._send)
             if not self._complete and self._stream is None:
                 message = "the native app returned without an answer"
                 raise RuntimeError(message)  # noqa: TRY301 - as a server would find it
@@ -241,20 +239,6 @@ class StandIn:
     def _end(self, error: BaseException | None = None) -> None:
         if self._stream is not None:
             self._stream.end(error)
-
-    async def _hear(self) -> Message:
-        """Receive for the app: the body, then that the client has left or wants nothing more."""
-        if not self._heard_all:
-            message = await self._receive()
-            self._heard_all = not message.get("more_body", False)
-            return message
-        waiting = asyncio.ensure_future(self._receive())
-        try:
-            either: set[asyncio.Future[Any]] = {waiting, self._unwanted}
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            return waiting.result() if waiting.done() else {"type": "http.disconnect"}
-        finally:
-            waiting.cancel()
 
     async def _send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -326,12 +310,10 @@ class StandIn:
             self._task.cancel()
 
     def abandon(self) -> None:
-        """Tell the app that the client has left: what it still sends is dropped.
+        """Let the app run on for nobody: what it still sends is dropped, as a server does.
 
-        As a server does after the last byte, or when the client is gone.
+        The server tells it that the client has left, once the answer has been sent (ASGI).
         """
-        if not self._unwanted.done():
-            self._unwanted.set_result(None)
         if self._stream is not None:
             self._stream.abandon()
 
